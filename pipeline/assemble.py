@@ -1,0 +1,275 @@
+"""Takes to a track: timed, levelled, encoded, committed, block by block. Memory does not grow with the title."""
+
+import hashlib
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import __version__
+from pipeline import fit as fitting
+from pipeline.audio.clip import resample, stretch
+from pipeline.audio.codec import Encoder
+from pipeline.audio.delivery import Delivery
+from pipeline.audio.level import Limiter, gain_db
+from pipeline.audio.loudness import Meter
+from pipeline.audio.take import decode_take
+from pipeline.config import ConfigError, Job
+from pipeline.model import Utterance
+from pipeline.plan import FORMAT, TrackPlan, engine
+from pipeline.report.track import figures, subtitles
+from pipeline.speak import take_name
+from pipeline.spool import Spool
+from pipeline.store import Store, pretty
+
+LEAD_IN = 0.05  # seconds; more than any take keeps before its onset
+AHEAD = 16  # utterances whose takes are fetched before they are needed
+
+
+class BadTakes(Exception):
+    """Takes that are missing or damaged: they must be spoken again before the track can be made."""
+
+    def __init__(self, keys: list[str]):
+        super().__init__(f"{len(keys)} takes are missing or damaged")
+        self.keys = keys
+
+
+@dataclass(slots=True)
+class Voiced:
+    """An utterance with its audio at the engine's rate; `missing` names the chunks that have none."""
+
+    utterance: Utterance
+    samples: np.ndarray
+    lead: int = 0  # samples before the onset of speech
+    rate: float = 1.0
+    missing: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Placed:
+    """An utterance where it lies in the track, in samples of the delivery."""
+
+    utterance: Utterance
+    start: int
+    length: int
+    onset: int
+    stretch: float = 1.0
+    overrun: int = 0
+    natural: int = 0
+    rate: float = 1.0
+    missing: list[str] = field(default_factory=list)
+
+
+def assemble(job: Job, track: TrackPlan, missing: dict[str, str], store: Store) -> dict[str, Any]:
+    """Make and commit one track; `missing` maps keys of chunks that could not be spoken to the reasons.
+
+    Returns the track's figures. Raises BadTakes, StoreError. The track exists once its manifest does: an older
+    manifest goes first, the new one comes last.
+    """
+    delivery = file_format(job)
+    audio = f"dub{delivery.extension}"
+    with (
+        tempfile.TemporaryDirectory(prefix="dub-", dir=store.workplace()) as folder,
+        Spool(Path(folder) / "mix") as spool,
+    ):
+        meter = Meter(delivery.rate)
+        placed = list(_mix(job, track, missing, store, delivery.rate, spool, meter))
+        if not any(p.length for p in placed):
+            raise ValueError("not one of its utterances could be spoken")
+        level = _write(Path(folder) / audio, spool, meter, delivery, job, _tags(track, job))
+        report = figures(track, placed, level, delivery.rate, spool.length)
+        files = {audio: Path(folder) / audio}
+        for name, data in (("dub.srt", subtitles(placed, delivery.rate)), ("report.json", pretty(report))):
+            files[name] = Path(folder) / name
+            files[name].write_bytes(data)
+        _commit(job, track, files, missing, store)
+    return {**report["figures"], "flags": report["flags"]}
+
+
+def file_format(job: Job) -> Delivery:
+    """The job's delivery as the encoder takes it. Raises ConfigError for a combination that no encoder has."""
+    wanted = job.delivery
+    try:
+        return Delivery(format=wanted.format, rate=wanted.rate, bits=wanted.bits, bitrate=wanted.bitrate)
+    except ValueError as error:
+        raise ConfigError(f"delivery.{error}") from error
+
+
+def _mix(
+    job: Job, track: TrackPlan, missing: dict[str, str], store: Store, rate: int, spool: Spool, meter: Meter
+) -> Iterator[Placed]:
+    """Put every utterance onto the spool, in time order, and measure on the way. Overlaps add at full level."""
+    pending = np.zeros(0, np.float32)  # from `done` on: still open to utterances that start before its end
+    done = cursor = 0
+    for voiced in _voiced(track, missing, store):
+        start = voiced.utterance.start
+        begin = round(start * rate) if start is not None else cursor
+        clip, placed = _fitted(voiced, begin, rate, job)
+        if clip.size:
+            # No later utterance reaches further back than its lead-in: what lies before is settled.
+            settled = max(done, placed.start - round(LEAD_IN * rate))
+            cut = min(settled - done, pending.size)
+            meter.add(spool.append(pending[:cut]))
+            for silence in spool.skip(settled - done - cut):
+                meter.add(silence)
+            pending, done = pending[cut:], settled
+            shift = placed.start - done
+            grown = np.zeros(max(pending.size, shift + clip.size), np.float32)
+            grown[: pending.size] = pending
+            grown[shift : shift + clip.size] += clip
+            pending = grown
+        cursor = max(cursor, placed.start + placed.length) + round(fitting.UNTIMED_PAUSE * rate)
+        yield placed
+    meter.add(spool.append(pending))
+    if track.programme is not None:
+        for silence in spool.skip(round(track.programme * rate) - spool.length):
+            meter.add(silence)
+
+
+def _fitted(voiced: Voiced, begin: int, rate: int, job: Job) -> tuple[np.ndarray, Placed]:
+    utterance, own_rate = voiced.utterance, engine(job).sample_rate
+    natural = round(voiced.samples.size * rate / own_rate)
+    if not natural:
+        return voiced.samples, Placed(utterance, begin, 0, begin, missing=voiced.missing)
+    window = round(utterance.window * rate) if utterance.window is not None else None
+    spot = fitting.place(start=begin, natural=natural, window=window, fit=job.fit)
+    clip = voiced.samples
+    if spot.stretch > 1:
+        clip = stretch(clip, own_rate, spot.stretch)
+    clip = resample(clip, own_rate, rate)
+    lead = round(voiced.lead / spot.stretch * rate / own_rate)
+    start = max(0, begin - lead)
+    onset = start + _onset(clip)
+    return clip, Placed(
+        utterance, start, clip.size, onset, stretch=spot.stretch, overrun=spot.overrun, natural=natural,
+        rate=voiced.rate, missing=voiced.missing,
+    )  # fmt: skip
+
+
+def _onset(clip: np.ndarray) -> int:
+    """The first sample within 50 dB of the clip's peak: where speech is heard to begin."""
+    loud = np.abs(clip)
+    return int(np.argmax(loud > loud.max(initial=0.0) * 10 ** (-50 / 20)))
+
+
+def _voiced(track: TrackPlan, missing: dict[str, str], store: Store) -> Iterator[Voiced]:
+    """The audio of every utterance, fetched ahead. Raises BadTakes once all have been looked at."""
+    bad: list[str] = []
+    queue: deque[Future[Voiced | list[str]]] = deque()
+    todo = iter(track.utterances)
+    with ThreadPoolExecutor(1 if store.local else AHEAD) as pool:
+        while True:
+            while len(queue) < AHEAD and (utterance := next(todo, None)) is not None:
+                queue.append(pool.submit(_voice, utterance, missing, store))
+            if not queue:
+                break
+            found = queue.popleft().result()
+            if isinstance(found, list):
+                bad += found
+            elif not bad:
+                yield found
+    if bad:
+        raise BadTakes(bad)
+
+
+def _voice(utterance: Utterance, missing: dict[str, str], store: Store) -> Voiced | list[str]:
+    """The chunks of an utterance, with pauses between them; or the keys of takes that cannot be used."""
+    parts: list[np.ndarray] = []
+    lead, fastest, bad = 0, 1.0, []
+    gaps = fitting.pauses([chunk.text for chunk in utterance.chunks])
+    for chunk, pause in zip(utterance.chunks, gaps, strict=True):
+        if chunk.key in missing:
+            continue
+        try:
+            samples, rate, tags = decode_take(store.read(take_name(chunk.key)))
+        except (ValueError, FileNotFoundError):
+            bad.append(chunk.key)
+            continue
+        lead = lead if parts else int(tags["LEAD"])
+        fastest = max(fastest, float(tags["RATE"]))
+        parts += [samples, np.zeros(round(pause * rate), np.float32)]
+    if bad:
+        return bad
+    lost = [chunk.key for chunk in utterance.chunks if chunk.key in missing]
+    return Voiced(utterance, np.concatenate(parts or [np.zeros(0, np.float32)]), lead, fastest, lost)
+
+
+def _write(path: Path, spool: Spool, meter: Meter, delivery: Delivery, job: Job, tags: dict[str, str]) -> dict:
+    """Bring the mix to the delivery's level and encode it; the loudness and true peak of what is written."""
+    gain = gain_db(meter.integrated(), job.delivery.loudness)
+    level = {"loudness": meter.integrated() + gain, "true_peak": meter.true_peak() + gain, "gain": gain}
+    factor = np.float32(10 ** (gain / 20))
+    with Encoder(path, delivery, tags) as encoder:
+        if level["true_peak"] <= job.delivery.true_peak:
+            for block in spool.blocks():
+                encoder.write(block * factor)
+            return {**level, "limited": False}
+        limiter, after = Limiter(delivery.rate, job.delivery.true_peak), Meter(delivery.rate)
+        for block in spool.blocks():
+            limited = limiter.process(block * factor)
+            after.add(limited)
+            encoder.write(limited)
+        tail = limiter.flush()
+        after.add(tail)
+        encoder.write(tail)
+    return {"loudness": after.integrated(), "true_peak": after.true_peak(), "gain": gain, "limited": True}
+
+
+def _tags(track: TrackPlan, job: Job) -> dict[str, str]:
+    identity = engine(job).identity()
+    return {
+        "title": track.title,
+        "language": track.language,
+        "comment": f"Synthetic speech by {identity['engine']} {identity['version']}; track {track.digest[:16]}",
+    }
+
+
+def _commit(job: Job, track: TrackPlan, files: dict[str, Path], missing: dict[str, str], store: Store) -> None:
+    facts = [
+        {"name": name, "bytes": path.stat().st_size, "sha256": _sha256(path)} for name, path in sorted(files.items())
+    ]
+    lost = [
+        {"utterance": u.id, "place": u.place, "key": c.key, "text": c.text, "reason": missing[c.key]}
+        for u in track.utterances for c in u.chunks if c.key in missing
+    ]  # fmt: skip
+    manifest = {
+        "format": FORMAT,
+        "made_by": f"dubline {__version__}",
+        "title": track.title,
+        "language": track.language,
+        "plan": track.digest,
+        "script": {"name": track.script, "sha256": track.sha256},
+        "engine": engine(job).identity(),
+        "voices": dict(track.voices),
+        "delivery": job.delivery.model_dump(),
+        "fit": job.fit.model_dump(),
+        "watermark": "off",
+        "consents": [],
+        "missing": lost,
+        "files": facts,
+    }
+    name = f"{track.name}/manifest.json"
+    store.delete(name)
+    for file, path in files.items():
+        store.put(path, f"{track.name}/{file}")
+    store.write(name, pretty(manifest), sync=True)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def delivered(manifest: Any, plan: str, sizes: dict[str, int]) -> bool:
+    """Whether a track is finished as planned: nothing missing, and every file there in its size."""
+    return (
+        isinstance(manifest, dict)
+        and manifest.get("plan") == plan
+        and not manifest.get("missing")
+        and all(sizes.get(file["name"]) == file["bytes"] for file in manifest["files"])
+    )

@@ -1,0 +1,119 @@
+"""The catalogue: titles in YAML, JSONL, CSV or Parquet at any URL."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.config import ConfigError, Job, Title, check, parse_yaml
+from pipeline.store import read_file, resolve
+
+EXPECTED = "a .yaml, .yml, .jsonl, .csv or .parquet file"
+
+
+def read_catalogue(job: Job) -> list[Title]:
+    """The titles of a job, in the catalogue's order, script and media URLs made absolute.
+
+    A table has the columns `id`, `media`, `cast`, `languages` (JSON, or `fr;de`) and one `script.<language>` a
+    language. Raises ConfigError that names the row and the key.
+    """
+    url = job.catalogue
+    try:
+        data = read_file(url, job.storage_options)
+    except FileNotFoundError:
+        raise ConfigError(f"{url}: found no such file, expected the catalogue") from None
+    rows = _rows(url, data)
+    titles: list[Title] = []
+    places: dict[str, str] = {}
+    for place, row in rows:
+        title = _title(row, place, url)
+        if title.id in places:
+            raise ConfigError(f"{place}: id: found {title.id!r}, which {places[title.id]} has as well")
+        places[title.id] = place
+        titles.append(title)
+    if not titles:
+        raise ConfigError(f"{url}: found no titles, expected at least one")
+    return titles
+
+
+def _rows(url: str, data: bytes) -> list[tuple[str, Any]]:
+    suffix = url.rsplit("?", 1)[0].rsplit(".", 1)[-1].lower()
+    if suffix in ("yaml", "yml"):
+        raw = parse_yaml(url, data)
+        entries = raw.get("titles") if isinstance(raw, dict) else raw
+        if not isinstance(entries, list) or (isinstance(raw, dict) and set(raw) != {"titles"}):
+            raise ConfigError(f"{url}: found {type(raw).__name__}, expected the key titles with a list")
+        return [(f"{url}: titles[{n}]", entry) for n, entry in enumerate(entries)]
+    if suffix == "jsonl":
+        return list(_jsonl(url, data))
+    if suffix == "csv":
+        try:
+            reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig")), strict=True)
+            return [(f"{url}:{reader.line_num}", _cells(row, f"{url}:{reader.line_num}")) for row in reader]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ConfigError(f"{url}: found {error}, expected CSV in UTF-8") from error
+    if suffix == "parquet":
+        try:
+            table = pq.read_table(io.BytesIO(data)).to_pylist()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{url}: found {error}, expected Parquet") from error
+        return [(f"{url}: row {n + 1}", _cells(row, f"{url}: row {n + 1}")) for n, row in enumerate(table)]
+    raise ConfigError(f"{url}: found the ending .{suffix}, expected {EXPECTED}")
+
+
+def _jsonl(url: str, data: bytes) -> Iterator[tuple[str, Any]]:
+    for n, line in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
+        if line.strip():
+            try:
+                yield f"{url}:{n}", json.loads(line)
+            except ValueError as error:
+                raise ConfigError(f"{url}:{n}: found {error}, expected one JSON object a line") from error
+
+
+def _cells(row: dict[str, Any], place: str) -> dict[str, Any]:
+    """A table's row as a title: `script.fr` columns gathered, empty cells left out."""
+    title: dict[str, Any] = {}
+    scripts: dict[str, Any] = {}
+    for column, cell in row.items():
+        if cell is None or cell == "":
+            continue
+        if column is None:
+            raise ConfigError(f"{place}: found {len(cell)} more cells than the header has, expected as many")
+        if column.startswith("script."):
+            scripts[column.removeprefix("script.")] = cell
+        elif column in ("cast", "scripts") and isinstance(cell, str):
+            title[column] = _json(cell, f"{place}: {column}")
+        elif column == "languages" and isinstance(cell, str):
+            title[column] = [part.strip() for part in cell.split(";") if part.strip()]
+        else:
+            title[column] = cell
+    for column in ("cast", "scripts"):  # Parquet gives a map as pairs, or a struct with empty fields
+        if isinstance(title.get(column), list):
+            title[column] = dict(title[column])
+        if isinstance(title.get(column), dict):
+            title[column] = {k: v for k, v in title[column].items() if v is not None}
+    return {**title, "scripts": {**title.get("scripts", {}), **scripts}}
+
+
+def _json(cell: str, place: str) -> Any:
+    try:
+        return json.loads(cell)
+    except ValueError as error:
+        raise ConfigError(f"{place}: found {cell!r} ({error}), expected JSON") from error
+
+
+def _title(raw: Any, place: str, url: str) -> Title:
+    if isinstance(raw, dict) and isinstance(raw.get("scripts"), dict):
+        raw = {
+            **raw,
+            "scripts": {k: {"url": v} if isinstance(v, str) else v for k, v in raw["scripts"].items()},
+        }
+    title: Title = check(Title, raw, place)
+    if not title.scripts:
+        raise ConfigError(f"{place}: scripts: found none, expected a script for at least one language")
+    scripts = {k: s.model_copy(update={"url": resolve(s.url, url)}) for k, s in title.scripts.items()}
+    media = resolve(title.media, url) if title.media else None
+    return title.model_copy(update={"scripts": scripts, "media": media})

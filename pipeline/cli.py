@@ -1,0 +1,173 @@
+"""The `dub` command."""
+
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipeline.catalogue import read_catalogue
+from pipeline.config import ConfigError, Job, load_job
+from pipeline.engines import open_engine
+from pipeline.report import tables
+from pipeline.report.progress import Reporter
+from pipeline.store import Store, StoreError
+from pipeline.survey import Track, survey, unique_takes
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file: a path or URL.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines instead of tables.")]
+Address = Annotated[str | None, typer.Option(help="A Ray cluster to run on; a local one is started without it.")]
+
+
+@app.callback()
+def main() -> None:
+    """Dub a catalogue: scripts in, timed dubbed tracks out."""
+
+
+def _guarded(command: Callable[..., int]) -> Callable[..., None]:
+    """Errors that teach, and exit codes: 0 all delivered, 1 unexpected, 2 wrong input, 3 delivered in part."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        try:
+            code = command(*args, **kwargs)
+        except (ConfigError, StoreError) as error:
+            print(f"dub: {error}", file=sys.stderr)
+            code = 2
+        except KeyboardInterrupt:
+            print("dub: stopped; what is finished is kept, run the same command to go on", file=sys.stderr)
+            code = 130
+        raise typer.Exit(code)
+
+    return guarded
+
+
+@app.command()
+@_guarded
+def plan(job: JobFile, as_json: AsJson = False) -> int:
+    """Show what a job would do: titles, lines, takes, hours, duplicates, refusals. Nothing is spoken or written."""
+    loaded = load_job(job)
+    store = Store(loaded.output, loaded.storage_options)
+    with tempfile.TemporaryDirectory(prefix="dub-plan-") as folder:
+        rows = Path(folder) / "plan.parquet"
+        tracks = list(survey(loaded, read_catalogue(loaded), store, rows))
+        takes, shared = unique_takes(rows)
+    failed = _problems(tracks)
+    if as_json:
+        found = [{k: v for k, v in asdict(track).items() if k != "manifest"} for track in tracks]
+        print(json.dumps({"job": loaded.name, "takes": takes, "duplicates": shared, "tracks": found}))
+        return 3 if failed else 0
+    console = Console()
+    tables.show_plan(console, tracks, takes, shared, loaded.name)
+    for note in dict.fromkeys(note for track in tracks for note in track.notes[:3]):
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    tables.show_failed(console, failed)
+    return 3 if failed else 0
+
+
+@app.command()
+@_guarded
+def run(job: JobFile, as_json: AsJson = False, address: Address = None) -> int:
+    """Bring a job's tracks up to date. Run it again after any interruption: what is finished is kept."""
+    from pipeline.run import run as run_job  # Ray takes seconds to import, and only this command needs it
+
+    loaded = load_job(job)
+    console = Console()
+    with Reporter(console, as_json=as_json) as reporter:
+        summary = run_job(loaded, address=address, watch=reporter)
+    if as_json:
+        print(json.dumps({"event": "summary", **asdict(summary)}))
+    else:
+        tables.show_summary(console, summary, loaded.output)
+        tables.show_failed(console, summary.failed)
+    return summary.exit_code
+
+
+@app.command()
+@_guarded
+def status(job: JobFile, as_json: AsJson = False) -> int:
+    """Show how far a job is: which tracks are delivered, how many takes exist, who runs it now."""
+    loaded = load_job(job)
+    store = Store(loaded.output, loaded.storage_options)
+    tracks = list(survey(loaded, read_catalogue(loaded), store))
+    done = sum(track.state == "delivered" for track in tracks)
+    lock = store.read_json(f"jobs/{loaded.name}/lock.json")
+    facts: dict[str, Any] = {
+        "job": loaded.name,
+        "tracks": len(tracks),
+        "delivered": done,
+        "refused": sum(track.state == "refused" for track in tracks),
+        "takes": len(store.sizes("takes")),
+        "running": f"{lock['host']}, process {lock['pid']}" if lock else None,
+        "todo": [track.name for track in tracks if track.state == "todo"],
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return 0
+    print(f"{loaded.name}: {done} of {len(tracks)} tracks delivered, {facts['refused']} refused, "
+          f"{facts['takes']} takes in the store; {'run by ' + facts['running'] if lock else 'not running'}")  # fmt: skip
+    for name in facts["todo"][: tables.ROWS]:
+        print(f"  to do: {name}")
+    return 0
+
+
+@app.command()
+@_guarded
+def failed(job: JobFile, as_json: AsJson = False) -> int:
+    """List what the last run could not do, each with its place in the source."""
+    loaded = load_job(job)
+    rows = _read_failed(loaded)
+    if as_json:
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+    elif rows:
+        tables.show_failed(Console(), rows)
+    else:
+        print(f"{loaded.name}: nothing failed in the last run, or it was never run")
+    return 3 if rows else 0
+
+
+@app.command()
+@_guarded
+def languages(
+    engine: Annotated[str, typer.Option(help="The engine, as in a job file.")] = "espeak",
+    as_json: AsJson = False,
+) -> int:
+    """List the languages that an engine speaks, and voices for speakers that no cast names."""
+    try:
+        speaker = open_engine(engine, {})
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    offered = dict(speaker.languages())
+    if as_json:
+        print(json.dumps({"engine": engine, "languages": offered, "voices": list(speaker.own_voices())}))
+        return 0
+    made = tables.table(f"{len(offered)} languages of {engine}", "tag", "language")
+    for tag, name in offered.items():
+        made.add_row(tag, name)
+    Console().print(made)
+    print(f"\nvoices: {', '.join(speaker.own_voices())}")
+    return 0
+
+
+def _problems(tracks: list[Track]) -> list[dict[str, Any]]:
+    where = [({"stage": "plan", "title": t.title, "language": t.language}, t.problems) for t in tracks]
+    return [{**place, **problem} for place, problems in where for problem in problems]
+
+
+def _read_failed(job: Job) -> list[dict[str, Any]]:
+    try:
+        data = Store(job.output, job.storage_options).read(f"jobs/{job.name}/failed.jsonl")
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in data.decode().splitlines()]

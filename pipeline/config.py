@@ -1,0 +1,182 @@
+"""The job file and the catalogue's titles: unknown keys refused, errors that name the key."""
+
+import os
+import re
+import unicodedata
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from pipeline.store import read_file, resolve
+
+_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,200}")
+
+
+class ConfigError(ValueError):
+    """The job file, the catalogue or an option is wrong. Nothing was started."""
+
+
+def segment(value: str) -> str:
+    """A name that is safe as one part of a path, in NFC. Raises ValueError; never rewrites."""
+    value = unicodedata.normalize("NFC", value)
+    if not _NAME.fullmatch(value) or set(value) <= {"."} or value != value.strip():
+        raise ValueError(
+            f"found {value!r}, expected a name of 1 to 200 characters without separators, control characters "
+            "or spaces at its ends"
+        )
+    if value.startswith(".") or value in ("takes", "jobs"):
+        raise ValueError(f"found {value!r}, which is a name that the output folder keeps for itself")
+    return value
+
+
+def _text(value: Any) -> Any:
+    """YAML reads 1 and no as a number and a truth value; ids and languages are text."""
+    if isinstance(value, bool):
+        raise ValueError(f'found the truth value {str(value).lower()}, expected text; YAML reads a bare no, yes, on '
+                         'and off so: write it in quotes, "no"')  # fmt: skip
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+Segment = Annotated[str, BeforeValidator(_text), AfterValidator(segment)]
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Delivery(_Strict):
+    """What is written: format, rate in Hz, bits per sample (FLAC, WAV), kb/s (lossy), LUFS, dBTP."""
+
+    format: Literal["flac", "wav", "opus", "mp3", "m4a"] = "flac"
+    rate: int = Field(48000, ge=8000, le=192000)
+    bits: Literal[16, 24] = 24
+    bitrate: int = Field(96, ge=6, le=512)
+    loudness: float = Field(-23.0, ge=-40, le=-5)
+    true_peak: float = Field(-1.0, ge=-20, le=0)
+
+
+class Fit(_Strict):
+    """How an utterance is brought into its window. Seconds, and factors over the normal rate."""
+
+    guard: float = Field(0.05, ge=0, le=2)
+    max_rate: float = Field(1.3, ge=1, le=2)
+    quiet_stretch: float = Field(1.2, ge=1, le=1.3)
+    max_stretch: float = Field(1.3, ge=1, le=1.3)
+
+
+class EngineSettings(_Strict):
+    """Which engine speaks, with its own options."""
+
+    name: str = "espeak"
+    options: dict[str, Any] = {}
+
+
+class Speak(_Strict):
+    """How synthesis is spread: replicas (None: one fewer than the CPUs), what each holds, seconds in a batch."""
+
+    replicas: int | None = Field(None, ge=1)
+    cpus: float = Field(1, ge=0)
+    gpus: float = Field(0, ge=0)
+    batch: float = Field(120, gt=0)
+    tries: int = Field(3, ge=1, le=10)
+    no_progress: int = Field(1800, ge=10)
+
+
+class Job(_Strict):
+    """A job file."""
+
+    name: Segment
+    catalogue: str
+    output: str
+    languages: list[Segment] | None = None
+    engine: EngineSettings = EngineSettings()
+    default_voice: Text | None = "auto"
+    descriptions: bool = False
+    delivery: Delivery = Delivery()
+    fit: Fit = Fit()
+    speak: Speak = Speak()
+    storage_options: dict[str, Any] = {}
+
+
+class ScriptSource(_Strict):
+    """One script, where its encoding must be said."""
+
+    url: str
+    encoding: str | None = None
+
+
+class Title(_Strict):
+    """One row of the catalogue. A cast maps a speaker to a voice of the engine."""
+
+    id: Segment
+    scripts: dict[Segment, ScriptSource]
+    media: str | None = None
+    cast: dict[Text, Text] = {}
+    languages: list[Segment] | None = None
+
+
+def load_job(url: str, options: dict[str, Any] | None = None) -> Job:
+    """The job file at a path or URL, with its paths made absolute. Raises ConfigError, StoreError."""
+    try:
+        data = read_file(url, options)
+    except FileNotFoundError:
+        raise ConfigError(f"{url}: found no such file, expected a job file") from None
+    raw = parse_yaml(url, data)
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{url}: found {type(raw).__name__}, expected a mapping with name, catalogue and output")
+    if isinstance(raw.get("engine"), str):
+        raw["engine"] = {"name": raw["engine"]}
+    job: Job = check(Job, raw, url)
+    engine = job.engine
+    return job.model_copy(
+        update={
+            "catalogue": resolve(job.catalogue, url),
+            "output": resolve(job.output, url),
+            "engine": engine,
+        }
+    )
+
+
+def parse_yaml(url: str, data: bytes) -> Any:
+    try:
+        return yaml.safe_load(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{url}: found a byte that is not UTF-8 at {error.start}, expected UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{url}:{mark.line + 1}" if mark else url
+        raise ConfigError(f"{place}: found {getattr(error, 'problem', error)}, expected YAML") from error
+
+
+def check(model: type[BaseModel], raw: Any, place: str) -> Any:
+    """A model of raw data, or a ConfigError that names every wrong key, what was found and what is expected."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{place}: {_explain(e, model)}" for e in error.errors())) from error
+
+
+def _explain(error: Any, model: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "the entry"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: found an unknown key, expected one of {', '.join(sorted(_keys(model, error['loc'])))}"
+    if error["type"] == "missing":
+        return f"{key}: found nothing, expected this key"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if message.startswith("found"):
+        return f"{key}: {message}"
+    return f"{key}: found {error['input']!r}, expected {message.removeprefix('Input should be ')}"
+
+
+def _keys(model: Any, path: tuple[Any, ...]) -> list[str]:
+    for part in path[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field is not None else model
+    return list(getattr(model, "model_fields", {}))
+
+
+def environment() -> dict[str, str]:
+    """The environment variables that carry secrets and endpoints of object stores to the workers."""
+    return {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "FSSPEC_"))}

@@ -1,0 +1,27 @@
+"""What turns chunks into takes. `open_engine` finds an engine by its name in the job file."""
+
+import importlib
+from typing import Any
+
+from pipeline.engines.base import Engine, EngineError, Spoken
+
+__all__ = ["Engine", "EngineError", "Spoken", "open_engine"]
+
+BUILT_IN = {"espeak": "pipeline.engines.espeak:Espeak"}
+
+
+def open_engine(name: str, options: dict[str, Any]) -> Engine:
+    """The engine called `name`: a built-in one, or `package.module:Class` for your own.
+
+    Raises ValueError where there is no such engine or it does not take these options.
+    """
+    target = BUILT_IN.get(name, name)
+    module, _, attribute = target.partition(":")
+    if not attribute:
+        raise ValueError(f"engine: found {name!r}, expected one of {', '.join(BUILT_IN)} or package.module:Class")
+    try:
+        return getattr(importlib.import_module(module), attribute)(**options)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"engine: {name!r} cannot be loaded: {error}") from error
+    except TypeError as error:
+        raise ValueError(f"engine: {name!r} does not take these options: {error}") from error

@@ -1,0 +1,241 @@
+"""Catalogue to plan: every take that a job needs and where it will sit. Pure, cheap, always recomputed."""
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline import fit as fitting
+from pipeline.audio.codec import duration
+from pipeline.config import ConfigError, Job, Title
+from pipeline.engines import Engine, open_engine
+from pipeline.model import Chunk, InputError, Line, Problem, Utterance
+from pipeline.readers import read_script
+from pipeline.store import Store, StoreError, canonical, digest, read_file
+from pipeline.text.chunk import split
+from pipeline.text.join import join
+from pipeline.text.languages import match
+from pipeline.text.markup import turns
+from pipeline.text.pace import predict
+
+FORMAT = 1  # of takes and tracks: raise it when the same inputs shall give other bytes
+PARALLEL = 32  # tracks from which planning is spread over processes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackPlan:
+    """What one title in one language needs. Without utterances it cannot be made; the problems say why."""
+
+    title: str
+    language: str
+    lines: int = 0
+    utterances: tuple[Utterance, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    voices: tuple[tuple[str, str], ...] = ()  # speaker, voice
+    script: str = ""  # name of the script, without its folder
+    sha256: str = ""  # of the script's bytes
+    programme: float | None = None  # seconds of the title's media
+    digest: str = ""  # of everything that shapes the track
+
+    @property
+    def name(self) -> str:
+        return f"{self.title}/{self.language}"
+
+    @property
+    def errors(self) -> list[Problem]:
+        return [problem for problem in self.problems if problem.level == "error"]
+
+
+def plan(job: Job, titles: Sequence[Title]) -> Iterator[TrackPlan]:
+    """The plan of every track of a job, in the catalogue's order."""
+    engine(job)  # a wrong engine is an error before anything starts
+    tasks = [(job, title, language) for title in titles for language in languages(job, title)]
+    cpus = len(os.sched_getaffinity(0))
+    if len(tasks) < PARALLEL or cpus == 1:
+        yield from map(plan_track, *zip(*tasks, strict=True)) if tasks else ()
+        return
+    # Not fork: the object store's client has a thread of its own.
+    with ProcessPoolExecutor(min(cpus, 16), mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(plan_track, *zip(*tasks, strict=True), chunksize=4)
+
+
+def languages(job: Job, title: Title) -> list[str]:
+    """The languages of a title that the job asks for."""
+    wanted = title.languages or list(title.scripts)
+    return [language for language in wanted if job.languages is None or language in job.languages]
+
+
+def engine(job: Job) -> Engine:
+    """The job's engine, opened once a process. Raises ConfigError."""
+    try:
+        return _engine(job.engine.name, json.dumps(job.engine.options, sort_keys=True))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+@functools.cache
+def _engine(name: str, options: str) -> Engine:
+    return open_engine(name, json.loads(options))
+
+
+def plan_track(job: Job, title: Title, language: str) -> TrackPlan:
+    """Plan one title in one language. Never raises for bad input: the problems are in the plan."""
+    try:
+        return _plan_track(job, title, language)
+    except InputError as error:
+        return TrackPlan(title=title.id, language=language, problems=(error.problem,))
+    except (StoreError, FileNotFoundError) as error:
+        url = title.scripts[language].url if language in title.scripts else job.catalogue
+        problem = Problem(file=url, found=str(error), expected="a file that can be read")
+        return TrackPlan(title=title.id, language=language, problems=(problem,))
+
+
+def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
+    speaker = engine(job)
+    tag = match(language, speaker.languages())
+    if tag is None:
+        raise _refuse(job.catalogue, f"language {language!r} in title {title.id!r}",
+                      f"one that the engine {job.engine.name} speaks; `dub languages` lists them")  # fmt: skip
+    source = title.scripts.get(language)
+    if source is None:
+        raise _refuse(job.catalogue, f"no script for {language!r} in title {title.id!r}",
+                      f"one of its scripts: {', '.join(title.scripts)}")  # fmt: skip
+    data = read_file(source.url, job.storage_options)
+    script = read_script(source.url, data, encoding=source.encoding)
+    problems = list(script.problems)
+    spoken = _spoken(script.lines, {name.upper() for name in title.cast}, job.descriptions)
+    if not spoken:
+        raise _refuse(source.url, f"{len(script.lines)} lines with nothing to speak", "at least one spoken line")
+    programme = _programme(title, job)
+    utterances = fitting.windows(join(spoken, language), job.fit, programme)
+    voices = _cast(sorted({u.speaker for u in utterances}), title, job, speaker)
+    utterances = [_chunked(u, tag, voices[u.speaker], job, speaker) for u in utterances]
+    draft = TrackPlan(
+        title=title.id, language=language, lines=len(spoken), utterances=tuple(utterances), problems=tuple(problems),
+        voices=tuple(sorted(voices.items())), script=source.url.rsplit("/", 1)[-1],
+        sha256=hashlib.sha256(data).hexdigest(), programme=programme,
+    )  # fmt: skip
+    return replace(draft, digest=_digest(draft, job, speaker))
+
+
+def _refuse(file: str, found: str, expected: str) -> InputError:
+    return InputError(Problem(file=file, found=found, expected=expected))
+
+
+def _spoken(lines: Sequence[Line], names: set[str], descriptions: bool) -> list[Line]:
+    """What is spoken of the lines: one line a turn; turns of one line share its time by length."""
+    found: list[Line] = []
+    for line in lines:
+        parts = turns(line.text, names=names, descriptions=descriptions)
+        if len(parts) == 1 and parts[0].text == line.text and parts[0].speaker is None:
+            found.append(line)
+            continue
+        total, start = sum(len(part.text) for part in parts), line.start
+        for part in parts:
+            end = line.end
+            if start is not None and line.start is not None and line.end is not None and part is not parts[-1]:
+                end = round(start + (line.end - line.start) * len(part.text) / total, 3)
+            speaker = line.speaker if part.speaker is None else part.speaker
+            found.append(replace(line, text=part.text, speaker=speaker, start=start, end=end))
+            start = end
+    return found
+
+
+def _programme(title: Title, job: Job) -> float | None:
+    return _duration(title.media, json.dumps(job.storage_options, sort_keys=True)) if title.media else None
+
+
+@functools.lru_cache(maxsize=64)
+def _duration(url: str, options: str) -> float:
+    folder, _, name = url.rpartition("/")
+    try:
+        with Store(folder, json.loads(options)).open(name) as file:
+            return duration(file)
+    except ValueError as error:
+        raise _refuse(url, str(error), "audio or video with a known length") from error
+
+
+def _cast(speakers: Sequence[str], title: Title, job: Job, speaker: Engine) -> dict[str, str]:
+    """A voice for every speaker: the cast's, else the job's default, else one of the engine's own.
+
+    An own voice comes from the speaker's name, so that it is the same in every title and language; where two
+    names meet on one voice, the later in the alphabet moves on.
+    """
+    named = {name.upper(): voice for name, voice in title.cast.items()}
+    own, taken, found = list(speaker.own_voices()), set(named.values()), {}
+    for name in speakers:
+        voice = named.get(name.upper(), job.default_voice)
+        if voice is None or (voice == "auto" and not own):
+            raise _refuse(job.catalogue, f"speaker {name!r} of title {title.id!r} without a voice",
+                          "the speaker in the title's cast, or a default_voice in the job file")  # fmt: skip
+        if voice == "auto":
+            slot = int.from_bytes(hashlib.sha256(name.upper().encode()).digest()[:4], "big") if name else 0
+            slots = [own[(slot + step) % len(own)] for step in range(len(own))]
+            voice = next((v for v in slots if v not in taken), slots[0])
+        try:
+            found[name] = speaker.voice(voice)
+        except ValueError as error:
+            raise _refuse(job.catalogue, f"{error} (speaker {name!r} of title {title.id!r})", "such a voice") from error
+        taken.add(found[name])
+    return found
+
+
+def _chunked(utterance: Utterance, tag: str, voice: str, job: Job, speaker: Engine) -> Utterance:
+    texts = split(utterance.text, tag)
+    predicted = [predict(text, tag) for text in texts]
+    fastest = min(job.fit.max_rate, speaker.max_rate)
+    room = _room(utterance, texts)
+    limits = fitting.targets(predicted, room) if fastest > 1 else [None] * len(texts)
+    chunks = []
+    for text, seconds, target in zip(texts, predicted, limits, strict=True):
+        shape: dict[str, Any] = {
+            "text": text, "language": tag, "voice": voice, "direction": utterance.direction, "target": target,
+            "max_rate": fastest if target else 1.0,
+        }  # fmt: skip
+        key = hashlib.sha256(_identity(job) + canonical(shape)).hexdigest()
+        chunks.append(Chunk(key=key, predicted=round(seconds, 3), **shape))
+    return replace(utterance, chunks=tuple(chunks))
+
+
+def _room(utterance: Utterance, texts: Sequence[str]) -> float | None:
+    if utterance.window is None or utterance.start is None:
+        return None
+    return utterance.window - utterance.start - sum(fitting.pauses(texts))
+
+
+def overrun(utterance: Utterance, job: Job) -> float:
+    """Seconds by which an utterance is expected to overrun its window."""
+    room = _room(utterance, [chunk.text for chunk in utterance.chunks])
+    return fitting.predicted_overrun(sum(c.predicted for c in utterance.chunks), room, job.fit, engine(job).max_rate)
+
+
+def _identity(job: Job) -> bytes:
+    return _identity_of(job.engine.name, json.dumps(job.engine.options, sort_keys=True))
+
+
+@functools.cache
+def _identity_of(name: str, options: str) -> bytes:
+    return canonical({"format": FORMAT, "engine": _engine(name, options).identity()})
+
+
+def _digest(track: TrackPlan, job: Job, speaker: Engine) -> str:
+    """Of everything that shapes the files of a track. Two plans with one digest give the same bytes."""
+    shape: dict[str, Any] = {
+        "format": FORMAT,
+        "title": track.title,
+        "language": track.language,
+        "script": [track.script, track.sha256],
+        "programme": track.programme,
+        "voices": track.voices,
+        "delivery": job.delivery.model_dump(),
+        "fit": job.fit.model_dump(),
+        "engine": speaker.identity(),
+        "problems": [[p.line, p.found, p.expected, p.level] for p in track.problems],
+        "utterances": [[u.id, u.start, u.end, u.window, [c.key for c in u.chunks]] for u in track.utterances],
+    }
+    return digest(shape)

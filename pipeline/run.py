@@ -1,0 +1,311 @@
+"""One run of a job: what is missing is spoken, what is complete is assembled, what failed is listed."""
+
+import itertools
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline import flow
+from pipeline.assemble import file_format
+from pipeline.catalogue import read_catalogue
+from pipeline.config import Job
+from pipeline.lock import Lock
+from pipeline.speak import Outcome, take_name
+from pipeline.store import Store, pretty
+from pipeline.survey import CHUNK, Track, survey
+
+WAVE = 16  # batches for each replica in a wave of tracks
+DIED = "the engine's process died each of the {tries} times that it was spoken"
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far a run is. Seconds are of speech, as predicted until it is spoken."""
+
+    stage: str = "plan"
+    tracks: int = 0
+    tracks_done: int = 0  # delivered by this run
+    tracks_before: int = 0  # delivered by an earlier one
+    tracks_failed: int = 0
+    takes: int = 0  # that this run must speak
+    takes_done: int = 0
+    takes_failed: int = 0
+    seconds: float = 0.0  # that this run must speak, as predicted
+    seconds_done: float = 0.0  # of these, as predicted
+    audio: float = 0.0  # seconds of audio spoken
+    programme: float = 0.0  # seconds of finished tracks
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """What a run leaves behind. `failed` rows name stage, title, language, file, line, found, expected."""
+
+    job: str
+    tracks: list[dict[str, Any]]
+    failed: list[dict[str, Any]]
+    spoken: int = 0
+    audio_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    idle: bool = False  # nothing was left to do, nothing was written
+
+    @property
+    def exit_code(self) -> int:
+        return 3 if self.failed else 0
+
+
+Watch = Callable[[Progress], None]
+
+
+def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress: None) -> Summary:
+    """Bring the job's output up to date with its inputs. Raises ConfigError, StoreError.
+
+    Killed at any moment, it is started again the same way: what is in the store is kept, and nothing else counts.
+    """
+    progress = Progress()
+    file_format(job)
+    titles = {title.id: title for title in read_catalogue(job)}
+    store = Store(job.output, job.storage_options)
+    with tempfile.TemporaryDirectory(prefix="dub-plan-") as folder:
+        rows = Path(folder) / "plan.parquet"
+        tracks = []
+        for track in survey(job, list(titles.values()), store, rows):
+            tracks.append(track)
+            progress.tracks = len(tracks)
+            watch(progress)
+        progress.tracks_before = sum(track.state == "delivered" for track in tracks)
+        progress.tracks_failed = sum(track.state == "refused" for track in tracks)
+        work = _Work(job, tracks, store, progress, watch)
+        if not work.todo:
+            summary = work.summary()
+            summary.idle = not _write_if_new(store, job, summary)
+            return summary
+        with Lock(store, job.name) as lock:
+            store.sweep()
+            _keep_plan(store, job, rows)
+            work.find_missing(rows)
+            with flow.cluster(address):
+                work.do({name: titles[name] for name in {track.title for track in work.todo.values()}}, lock)
+        summary = work.summary()
+        _write_if_new(store, job, summary)
+        return summary
+
+
+class _Work:
+    """The takes and tracks of one run, and what became of them."""
+
+    def __init__(self, job: Job, tracks: list[Track], store: Store, progress: Progress, watch: Watch):
+        self.job, self.tracks, self.store, self.progress, self.watch = job, tracks, store, progress, watch
+        self.todo = {track.name: track for track in tracks if track.state == "todo"}
+        self.figures: dict[str, dict[str, Any]] = {}  # of tracks delivered by this run
+        self.errors: dict[str, str] = {}  # of tracks that could not be assembled
+        self.reasons: dict[str, str] = {}  # chunk key -> why it could not be spoken
+        self.chunks: pa.Table = pa.table({})
+        self.waiting: dict[str, set[str]] = {}  # track -> keys that are still to be spoken
+        self.users: dict[str, list[str]] = defaultdict(list)  # key -> tracks that wait for it
+        self.predicted: dict[str, float] = {}
+
+    def find_missing(self, rows: Path) -> None:
+        """Which takes of the tracks to do the store does not hold."""
+        held = {name.rpartition("/")[2].removesuffix(".flac") for name in self.store.sizes("takes")}
+        table = pq.read_table(rows, columns=["title", "track", "utterance", "place", *CHUNK])
+        table = table.filter(pc.is_in(table["track"], pa.array(list(self.todo), pa.string())))
+        self.chunks = table
+        for track, key in zip(table["track"].to_pylist(), table["key"].to_pylist(), strict=True):
+            waiting = self.waiting.setdefault(track, set())
+            if key not in held and key not in waiting:
+                waiting.add(key)
+                self.users[key].append(track)
+        self._count()
+
+    def _count(self) -> None:
+        missing = self.chunks.filter(pc.is_in(self.chunks["key"], pa.array(list(self.users), pa.string())))
+        keys, seconds = missing["key"].to_pylist(), missing["predicted"].to_pylist()
+        self.predicted = dict(zip(keys, seconds, strict=True))
+        self.progress.takes, self.progress.seconds = len(self.predicted), sum(self.predicted.values())
+
+    def do(self, titles: dict[str, Any], lock: Lock) -> None:
+        assembly = flow.Assembly(self.job, titles)
+        self.progress.stage = "speak"
+        for name in [name for name, keys in self.waiting.items() if not keys]:
+            self._complete(name, assembly)
+        tries = self.job.speak.tries
+        for attempt in range(tries):
+            # A batch whose replica died is spoken again chunk by chunk, so that only the guilty one is left.
+            batches = list(self._batches(alone=attempt > 0))
+            if not batches and not assembly.busy:
+                break
+            self._round(flow.Stream(self.job, batches), assembly, lock)
+        for key in list(self.users):
+            self._spoken(Outcome(key=key, error=DIED.format(tries=tries)), assembly)
+        self._round(flow.Stream(self.job, []), assembly, lock)
+        for name in (name for name, keys in self.waiting.items() if keys):
+            self.errors.setdefault(name, f"its takes were damaged again after {tries} tries")
+
+    def _round(self, stream: flow.Stream, assembly: flow.Assembly, lock: Lock) -> None:
+        """Speak the batches of a stream, and assemble each track when its last take is there."""
+        while not stream.done or assembly.busy:
+            lock.check()
+            for outcome in stream.take(0.0 if assembly.running else 0.2):
+                self._spoken(outcome, assembly)
+            self.progress.stage = "assemble" if stream.done else "speak"
+            for track, result in assembly.step(0.2):
+                self._assembled(track, result, assembly)
+            self.watch(self.progress)
+
+    def _batches(self, *, alone: bool) -> Iterator[list[flow.Row]]:
+        """Missing chunks in batches of predicted seconds: tracks in waves, the longest first in each.
+
+        Waves let the first tracks be finished while later ones are spoken; inside a wave the long chunks go
+        first, so that no replica is left with one at the end.
+        """
+        table = self.chunks.filter(pc.is_in(self.chunks["key"], pa.array(list(self.users), pa.string())))
+        size = self.job.speak.batch
+        wave: list[flow.Row] = []
+        seen: set[str] = set()
+        seconds = 0.0
+        for _, rows in itertools.groupby(_rows(table), lambda row: row[0]):
+            fresh = [row for _, row in rows if not (row["key"] in seen or seen.add(row["key"]))]  # type: ignore[func-returns-value]
+            wave += fresh
+            seconds += sum(row["predicted"] for row in fresh)
+            if seconds >= WAVE * size * flow.replicas(self.job):
+                yield from _packed(wave, 0.0 if alone else size)
+                wave, seconds = [], 0.0
+        yield from _packed(wave, 0.0 if alone else size)
+
+    def _spoken(self, outcome: Outcome, assembly: flow.Assembly) -> None:
+        key = outcome.key
+        if key not in self.users:
+            return
+        if outcome.error:
+            self.reasons[key] = outcome.error
+            self.progress.takes_failed += 1
+        else:
+            self.progress.takes_done += 1
+            self.progress.audio += outcome.seconds
+        self.progress.seconds_done += self.predicted.get(key, 0.0)
+        for name in self.users.pop(key):
+            self.waiting[name].discard(key)
+            if not self.waiting[name]:
+                self._complete(name, assembly)
+
+    def _complete(self, name: str, assembly: flow.Assembly) -> None:
+        """All that can be spoken of a track is there: assemble it, unless just this was delivered before."""
+        track = self.todo[name]
+        keys = self.chunks.filter(pc.equal(self.chunks["track"], name))["key"].to_pylist() if self.reasons else []
+        missing = {key: self.reasons[key] for key in keys if key in self.reasons}
+        manifest = track.manifest or {}
+        before = {entry["key"]: entry["reason"] for entry in manifest.get("missing", [])}
+        if manifest.get("plan") == track.digest and before == missing:
+            track.state = "delivered"
+            self.progress.tracks_done += 1
+            return
+        assembly.add(track, missing)
+
+    def _assembled(self, track: Track, result: dict[str, Any], assembly: flow.Assembly) -> None:
+        if "bad" in result:
+            self.waiting[track.name] = set(result["bad"])
+            for key in result["bad"]:
+                self.users[key].append(track.name)
+                self.store.delete(take_name(key))
+        elif "error" in result:
+            self.errors[track.name] = result["error"]
+            self.progress.tracks_failed += 1
+        else:
+            track.state = "delivered"
+            self.figures[track.name] = result["figures"]
+            self.progress.tracks_done += 1
+            self.progress.programme += result["figures"]["seconds"]
+
+    def summary(self) -> Summary:
+        tracks = [
+            {"title": t.title, "language": t.language, "state": t.state, "lines": t.lines, "utterances": t.utterances,
+             **({"figures": self.figures[t.name]} if t.name in self.figures else {})}
+            for t in self.tracks
+        ]  # fmt: skip
+        for row, track in zip(tracks, self.tracks, strict=True):
+            if row["state"] == "todo":
+                row["state"] = "failed"
+            elif row["state"] == "delivered" and (track.problems or self._lost(track.name)):
+                row["state"] = "partial"
+        return Summary(
+            job=self.job.name, tracks=tracks, failed=list(self._failures()), spoken=self.progress.takes_done,
+            audio_seconds=round(self.progress.audio, 1), wall_seconds=round(self.progress.elapsed, 1),
+        )  # fmt: skip
+
+    def _lost(self, name: str) -> list[dict[str, Any]]:
+        if not self.reasons or name not in self.waiting:
+            return []
+        rows = self.chunks.filter(pc.equal(self.chunks["track"], name)).to_pylist()
+        return [row for row in rows if row["key"] in self.reasons]
+
+    def _failures(self) -> Iterator[dict[str, Any]]:
+        for track in self.tracks:
+            where = {"title": track.title, "language": track.language}
+            for problem in track.problems:
+                yield {"stage": "plan", **where, **problem}
+            for row in self._lost(track.name):
+                yield {
+                    "stage": "speak", **where, "utterance": row["utterance"], "line": row["place"],
+                    "text": row["text"], "found": self.reasons[row["key"]], "expected": "speech",
+                }  # fmt: skip
+            if track.name in self.errors:
+                yield {"stage": "assemble", **where, "found": self.errors[track.name], "expected": "a track"}
+
+
+def _rows(table: pa.Table) -> Iterator[tuple[str, flow.Row]]:
+    for batch in table.select(["title", *CHUNK]).to_batches():
+        for row in batch.to_pylist():
+            yield row.pop("title"), row
+
+
+def _packed(rows: Sequence[flow.Row], size: float) -> Iterator[list[flow.Row]]:
+    """The longest first, in batches of at least `size` predicted seconds."""
+    batch: list[flow.Row] = []
+    seconds = 0.0
+    for row in sorted(rows, key=lambda row: (-row["predicted"], row["key"])):
+        batch.append(row)
+        seconds += row["predicted"]
+        if seconds >= size:
+            yield batch
+            batch, seconds = [], 0.0
+    if batch:
+        yield batch
+
+
+def _keep_plan(store: Store, job: Job, rows: Path) -> None:
+    store.write(f"jobs/{job.name}/plan.parquet", rows.read_bytes())
+
+
+def _write_if_new(store: Store, job: Job, summary: Summary) -> bool:
+    """Write the summary and the list of failures, unless they say what the store's do. Whether it wrote."""
+    folder = f"jobs/{job.name}"
+    failed = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in summary.failed)
+    old = store.read_json(f"{folder}/summary.json") or {}
+    try:
+        same = store.read(f"{folder}/failed.jsonl") == failed
+    except FileNotFoundError:
+        same = False
+    if same and not summary.spoken and _states(summary.tracks) == _states(old.get("tracks", [])):
+        return False
+    store.write(f"{folder}/failed.jsonl", failed)
+    facts = {k: v for k, v in asdict(summary).items() if k not in ("failed", "idle")}
+    store.write(f"{folder}/summary.json", pretty({**facts, "failures": len(summary.failed)}))
+    return True
+
+
+def _states(tracks: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return [(track["title"], track["language"], track["state"]) for track in tracks]
