@@ -1,0 +1,102 @@
+"""Reading whatever audio or video file a user brings."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import av
+import numpy as np
+import soundfile
+from av.audio.resampler import AudioResampler
+
+from pipeline.audio.blocks import Samples
+from pipeline.audio.clip import resample
+
+UNKNOWN = 2**63 - 1  # frames that libsndfile gives for a FLAC stream of unstated length
+Source = str | os.PathLike[str] | bytes | BinaryIO
+
+
+def decode(source: Source, rate: int | None = None, mono: bool = True) -> tuple[Samples, int]:
+    """The sound of a file, its path, its bytes or an open binary file: float32 samples and their rate in Hz.
+
+    (n,) with ``mono``, the mean of the channels, else (n, channels). Resampled to ``rate`` if given.
+    ValueError naming the fault for what is no audio.
+    """
+    with _opened(source) as (file, name):
+        samples, found = _soundfile(file, name) or _av(file, name)
+    if mono:
+        samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
+    return resample(samples, found, rate or found), rate or found
+
+
+def duration(source: Source) -> float:
+    """Seconds that a media file, audio or video, lasts. ValueError where it does not say."""
+    with _opened(source) as (file, name), _probed(file, name) as container:
+        if container.duration is None:
+            raise ValueError(f"{name}: no duration found")
+        stream = container.streams.audio[0] if container.streams.audio else None
+        priming = stream.codec_context.delay if stream and container.format.name == "ogg" else 0
+        return container.duration / av.time_base - (priming / stream.rate if stream and priming else 0.0)
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[tuple[BinaryIO, str]]:
+    if isinstance(source, bytes):
+        yield io.BytesIO(source), "audio"
+    elif isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as file:
+            yield file, os.fspath(source)
+    else:
+        yield source, str(getattr(source, "name", "audio"))
+
+
+@contextmanager
+def _probed(file: BinaryIO, name: str) -> Iterator[av.container.InputContainer]:
+    try:
+        with av.open(file, "r") as container:
+            yield container
+    except av.FFmpegError as fault:
+        raise ValueError(f"{name}: {fault.strerror}") from fault
+
+
+def _soundfile(file: BinaryIO, name: str) -> tuple[Samples, int] | None:
+    """FLAC and WAV by libsndfile, which is several times faster; None for anything else."""
+    start = file.tell()
+    magic = file.read(4)
+    file.seek(start)
+    if magic not in (b"fLaC", b"RIFF", b"RF64"):
+        return None
+    try:
+        sound = soundfile.SoundFile(file)
+    except soundfile.LibsndfileError:  # an encoding in WAV that it does not know, or rubbish
+        file.seek(start)
+        return None
+    with sound:
+        if sound.frames == UNKNOWN:
+            file.seek(start)
+            return None
+        try:
+            samples = sound.read(dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as fault:
+            raise ValueError(f"{name}: {fault.error_string}") from fault
+        if len(samples) != sound.frames:
+            raise ValueError(f"{name}: damaged, {len(samples)} of {sound.frames} samples can be read")
+        return samples, sound.samplerate
+
+
+def _av(file: BinaryIO, name: str) -> tuple[Samples, int]:
+    with _probed(file, name) as container:
+        if not container.streams.audio:
+            raise ValueError(f"{name}: no audio stream")
+        stream = container.streams.audio[0]
+        resampler = AudioResampler(format="flt", layout=stream.layout, rate=stream.rate)
+        parts = [
+            out.to_ndarray().reshape(-1, stream.channels)
+            for frame in container.decode(stream)
+            for out in resampler.resample(frame)
+        ]
+        if not parts:
+            raise ValueError(f"{name}: no audio in it")
+        return np.concatenate(parts), stream.rate
