@@ -1,6 +1,7 @@
 """Plan, speak and assemble on the cluster: the only file that imports Ray."""
 
 import contextlib
+import gc
 import logging
 import os
 import queue
@@ -27,7 +28,10 @@ OUTCOMES = pa.schema([("key", pa.string()), ("seconds", pa.float64()), ("error",
 
 @contextlib.contextmanager
 def cluster(address: str | None) -> Iterator[None]:
-    """Ray for the time of a job: the cluster at `address`, the one this process runs on, or a local one."""
+    """Ray for the time of a job: what this process is connected to, the cluster at `address`, or a local one."""
+    if ray.is_initialized():
+        yield
+        return
     remote = address or os.environ.get("RAY_ADDRESS")
     try:
         ray.init(
@@ -58,8 +62,11 @@ class Replica:
             yield pa.Table.from_pylist([asdict(outcome) for outcome in outcomes], OUTCOMES)
 
 
-def speaking(job: Job, batches: Sequence[Sequence[Row]]) -> Iterator[Outcome]:
-    """Speak batches of chunks on the pool. A batch whose replica dies gives no outcome for what it had not spoken."""
+def speaking(job: Job, batches: Sequence[Sequence[Row]], ahead: int = 2) -> Iterator[Outcome]:
+    """Speak batches of chunks on the pool, with `ahead` of them on their way to each replica.
+
+    A replica that dies gives no outcome for any batch on its way: with `ahead` 1 that is the guilty one alone.
+    """
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -73,7 +80,7 @@ def speaking(job: Job, batches: Sequence[Sequence[Row]]) -> Iterator[Outcome]:
         fn_constructor_args=(job,),
         batch_size=1,  # a row is a batch
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=min(replicas(job), len(batches))),
+        compute=ActorPoolStrategy(size=min(replicas(job), len(batches)), max_tasks_in_flight_per_actor=ahead),
         num_cpus=job.speak.cpus,
         num_gpus=job.speak.gpus or None,
         max_restarts=-1,
@@ -82,6 +89,10 @@ def speaking(job: Job, batches: Sequence[Sequence[Row]]) -> Iterator[Outcome]:
     table: Any
     for table in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         yield from (Outcome(**row) for row in table.to_pylist())
+    # A replica that was restarted after a crash lives, and holds its CPU, until the last handle to it is gone.
+    # The handles hang in reference cycles of the executor; assembly would wait for that CPU for ever.
+    del outcomes
+    gc.collect()
 
 
 CHUNKS = pa.list_(
@@ -157,12 +168,12 @@ class Assembly:
 class Stream:
     """The outcomes of a speaking pool, read in a thread so that the driver can assemble meanwhile."""
 
-    def __init__(self, job: Job, batches: Sequence[Sequence[Row]]):
+    def __init__(self, job: Job, batches: Sequence[Sequence[Row]], ahead: int = 2):
         self._queue: queue.Queue[Outcome | None] = queue.Queue()
         self._error: BaseException | None = None
         self.done = not batches
         if batches:
-            threading.Thread(target=self._read, args=(lambda: speaking(job, batches),), daemon=True).start()
+            threading.Thread(target=self._read, args=(lambda: speaking(job, batches, ahead),), daemon=True).start()
 
     def _read(self, outcomes: Callable[[], Iterator[Outcome]]) -> None:
         try:

@@ -144,11 +144,11 @@ class _Work:
             self._complete(name, assembly)
         tries = self.job.speak.tries
         for attempt in range(tries):
-            # A batch whose replica died is spoken again chunk by chunk, so that only the guilty one is left.
+            # What a dead replica lost is spoken again chunk by chunk, so that only the guilty one is left.
             batches = list(self._batches(alone=attempt > 0))
             if not batches and not assembly.busy:
                 break
-            self._round(flow.Stream(self.job, batches), assembly, lock)
+            self._round(flow.Stream(self.job, batches, ahead=1 if attempt else 2), assembly, lock)
         for key in list(self.users):
             self._spoken(Outcome(key=key, error=DIED.format(tries=tries)), assembly)
         self._round(flow.Stream(self.job, []), assembly, lock)

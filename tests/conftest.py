@@ -1,0 +1,68 @@
+"""Fixtures: jobs in a temporary folder, one Ray for the session, a real S3 server."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # `import s3`, `import faulty`: the tests' own parts
+os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+
+MakeJob = Callable[..., Path]
+
+
+@pytest.fixture()
+def make_job(tmp_path: Path) -> MakeJob:
+    """Write a job file with its catalogue and scripts; returns the path of the job file."""
+
+    def make(scripts: dict[str, dict[str, str | bytes]], *, titles: dict[str, Any] | None = None, **keys: Any) -> Path:
+        entries = []
+        for title, by_name in scripts.items():
+            files = {}
+            for name, content in by_name.items():  # name: "fr.srt"
+                path = tmp_path / f"{title}.{name}"
+                path.write_bytes(content if isinstance(content, bytes) else content.encode())
+                files[name.split(".")[0]] = path.name
+            entries.append({"id": title, "scripts": files, **(titles or {}).get(title, {})})
+        (tmp_path / "catalogue.yaml").write_text(yaml.safe_dump({"titles": entries}, allow_unicode=True))
+        job = {"name": "test", "catalogue": "catalogue.yaml", "output": "out", **keys}
+        (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+        return tmp_path / "job.yaml"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Any]:
+    from s3 import S3Server
+
+    with S3Server() as server:
+        yield server
+
+
+def srt(*texts: str, start: float = 1.0, span: float = 2.5, gap: float = 0.5) -> str:
+    """A SubRip script with one cue a text."""
+
+    def clock(seconds: float) -> str:
+        ms = round(seconds * 1000)
+        return f"{ms // 3600000:02}:{ms // 60000 % 60:02}:{ms // 1000 % 60:02},{ms % 1000:03}"
+
+    cues = []
+    for n, text in enumerate(texts):
+        begin = start + n * (span + gap)
+        cues.append(f"{n + 1}\n{clock(begin)} --> {clock(begin + span)}\n{text}\n")
+    return "\n".join(cues)
