@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from pipeline.catalogue import read_catalogue
 from pipeline.config import ConfigError, Job, load_job
@@ -67,7 +66,7 @@ def plan(job: JobFile, as_json: AsJson = False) -> int:
         found = [{k: v for k, v in asdict(track).items() if k != "manifest"} for track in tracks]
         print(json.dumps({"job": loaded.name, "takes": takes, "duplicates": shared, "tracks": found}))
         return 3 if failed else 0
-    console = Console()
+    console = tables.console()
     tables.show_plan(console, tracks, takes, shared, loaded.name)
     for note in dict.fromkeys(note for track in tracks for note in track.notes[:3]):
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
@@ -82,7 +81,7 @@ def run(job: JobFile, as_json: AsJson = False, address: Address = None) -> int:
     from pipeline.run import run as run_job  # Ray takes seconds to import, and only this command needs it
 
     loaded = load_job(job)
-    console = Console()
+    console = tables.console()
     with Reporter(console, as_json=as_json) as reporter:
         summary = run_job(loaded, address=address, watch=reporter)
     if as_json:
@@ -131,7 +130,7 @@ def failed(job: JobFile, as_json: AsJson = False) -> int:
         for row in rows:
             print(json.dumps(row, ensure_ascii=False))
     elif rows:
-        tables.show_failed(Console(), rows)
+        tables.show_failed(tables.console(), rows)
     else:
         print(f"{loaded.name}: nothing failed in the last run, or it was never run")
     return 3 if rows else 0
@@ -155,7 +154,7 @@ def languages(
     made = tables.table(f"{len(offered)} languages of {engine}", "tag", "language")
     for tag, name in offered.items():
         made.add_row(tag, name)
-    Console().print(made)
+    tables.console().print(made)
     print(f"\nvoices: {', '.join(speaker.own_voices())}")
     return 0
 

@@ -1,11 +1,11 @@
 """Plan, speak and assemble on the cluster: the only file that imports Ray."""
 
 import contextlib
-import gc
 import logging
 import os
 import queue
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -32,15 +32,17 @@ def cluster(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _quiet()
     remote = address or os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(
-            address=remote,
-            include_dashboard=None if remote else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": environment()} if remote else None,
-        )
+        with _muted():
+            ray.init(
+                address=remote,
+                include_dashboard=None if remote else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": environment()} if remote else None,
+            )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ConfigError(f"--address: found {remote!r} ({error}), expected a running Ray cluster") from error
     try:
@@ -49,10 +51,52 @@ def cluster(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Silence for what Ray's libraries write to the error stream past Python; its errors are raised as well."""
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
+def _quiet() -> None:
+    """Keep Ray's own warnings and tracebacks in its log files: what concerns the job, the job says itself."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    # max_restarts and max_task_retries have no other way into a pool in this version.
+    warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray.*")
+
+
+@ray.remote(num_cpus=0)
+class Roll:
+    """Who works in the pool, so that they can be dismissed.
+
+    Ray Data lets go of a pool by forgetting it. A replica that was restarted after a crash stays, with its CPU or
+    GPU, for as long as a traceback in some log record remembers it, and assembly would wait for that CPU for ever.
+    """
+
+    def __init__(self) -> None:
+        self.replicas: list[Any] = []
+
+    def sign(self, replica: Any) -> None:
+        self.replicas.append(replica)
+
+    def dismiss(self) -> None:
+        while self.replicas:
+            ray.kill(self.replicas.pop())
+
+
 class Replica:
     """An actor of the pool: one engine. It writes takes to the store and returns what became of them."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: Job, roll: Any):
+        ray.get(roll.sign.remote(ray.get_runtime_context().current_actor))
         self.engine, self.store = engine(job), Store(job.output, job.storage_options)
         self.engine.load()
 
@@ -75,9 +119,10 @@ def speaking(job: Job, batches: Sequence[Sequence[Row]], ahead: int = 2) -> Iter
     # retries have no such limit and would give a line that kills the process to one replica after another.
     context.max_errored_blocks = -1
     tables = [pa.table({"chunks": [list(batch)]}, pa.schema([("chunks", CHUNKS)])) for batch in batches]
+    roll = Roll.remote()
     outcomes = ray.data.from_arrow(tables).map_batches(
         Replica,
-        fn_constructor_args=(job,),
+        fn_constructor_args=(job, roll),
         batch_size=1,  # a row is a batch
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=min(replicas(job), len(batches)), max_tasks_in_flight_per_actor=ahead),
@@ -87,12 +132,11 @@ def speaking(job: Job, batches: Sequence[Sequence[Row]], ahead: int = 2) -> Iter
         max_task_retries=0,
     )
     table: Any
-    for table in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        yield from (Outcome(**row) for row in table.to_pylist())
-    # A replica that was restarted after a crash lives, and holds its CPU, until the last handle to it is gone.
-    # The handles hang in reference cycles of the executor; assembly would wait for that CPU for ever.
-    del outcomes
-    gc.collect()
+    try:
+        for table in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from (Outcome(**row) for row in table.to_pylist())
+    finally:
+        ray.get(roll.dismiss.remote())
 
 
 CHUNKS = pa.list_(

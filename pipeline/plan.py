@@ -37,7 +37,7 @@ class TrackPlan:
     utterances: tuple[Utterance, ...] = ()
     problems: tuple[Problem, ...] = ()
     voices: tuple[tuple[str, str], ...] = ()  # speaker, voice
-    script: str = ""  # name of the script, without its folder
+    file: str = ""  # URL of the script
     sha256: str = ""  # of the script's bytes
     programme: float | None = None  # seconds of the title's media
     digest: str = ""  # of everything that shapes the track
@@ -45,6 +45,11 @@ class TrackPlan:
     @property
     def name(self) -> str:
         return f"{self.title}/{self.language}"
+
+    @property
+    def script(self) -> str:
+        """Name of the script, without its folder: outputs do not depend on where the inputs lie."""
+        return self.file.rsplit("/", 1)[-1]
 
     @property
     def errors(self) -> list[Problem]:
@@ -117,7 +122,7 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
     utterances = [_chunked(u, tag, voices[u.speaker], job, speaker) for u in utterances]
     draft = TrackPlan(
         title=title.id, language=language, lines=len(spoken), utterances=tuple(utterances), problems=tuple(problems),
-        voices=tuple(sorted(voices.items())), script=source.url.rsplit("/", 1)[-1],
+        voices=tuple(sorted(voices.items())), file=source.url,
         sha256=hashlib.sha256(data).hexdigest(), programme=programme,
     )  # fmt: skip
     return replace(draft, digest=_digest(draft, job, speaker))

@@ -259,11 +259,18 @@ class _Work:
                 yield {"stage": "plan", **where, **problem}
             for row in self._lost(track.name):
                 yield {
-                    "stage": "speak", **where, "utterance": row["utterance"], "line": row["place"],
-                    "text": row["text"], "found": self.reasons[row["key"]], "expected": "speech",
+                    "stage": "speak", **where, "file": track.file, "line": row["place"],
+                    "utterance": row["utterance"], "text": row["text"],
+                    "found": self.reasons[row["key"]], "expected": "speech",
                 }  # fmt: skip
             if track.name in self.errors:
-                yield {"stage": "assemble", **where, "found": self.errors[track.name], "expected": "a track"}
+                yield {
+                    "stage": "assemble",
+                    **where,
+                    "file": track.file,
+                    "found": self.errors[track.name],
+                    "expected": "a track",
+                }
 
 
 def _rows(table: pa.Table) -> Iterator[tuple[str, flow.Row]]:

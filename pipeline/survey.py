@@ -34,6 +34,7 @@ class Track:
     language: str
     digest: str
     state: str  # "delivered" | "todo" | "refused"
+    file: str = ""  # URL of the script
     lines: int = 0
     utterances: int = 0
     predicted: float = 0.0  # seconds of speech
@@ -79,7 +80,7 @@ def _brief(track: TrackPlan, job: Job, manifest: Any, sizes: dict[str, int]) -> 
     whole = manifest and all(sizes.get(file["name"]) == file["bytes"] for file in manifest["files"])
     overruns = [seconds for u in track.utterances if (seconds := overrun(u, job)) > 0]
     return Track(
-        title=track.title, language=track.language, digest=track.digest, state=state, lines=track.lines,
+        title=track.title, language=track.language, file=track.file, digest=track.digest, state=state, lines=track.lines,
         utterances=len(track.utterances), predicted=sum(c.predicted for u in track.utterances for c in u.chunks),
         overruns=len(overruns), overrun_seconds=sum(overruns), voices=dict(track.voices),
         problems=[{"file": p.file, "line": p.line, "found": p.found, "expected": p.expected} for p in track.errors],

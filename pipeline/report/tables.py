@@ -1,5 +1,6 @@
 """Tables for people: the plan, the summary, the failures, the languages."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from pipeline.survey import Track
 
 ROWS = 60  # a table for eyes; --json has all
+
+
+def console() -> Console:
+    """For tables: as wide as the terminal, or wide enough where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=140)
 
 
 def table(title: str, *columns: str) -> Table:
@@ -59,8 +65,8 @@ def show_plan(console: Console, tracks: Sequence["Track"], takes: int, shared: i
 
 def show_summary(console: Console, summary: "Summary", output: str) -> None:
     made = table(
-        f"Job {summary.job}", "title", "language", "state", ">length", ">spoken", ">onset p95", ">stretch max",
-        ">overruns", ">loudness", ">peak",
+        f"Job {summary.job}", "title", "language", "state", ">length", ">spoken", ">onset ms p95", ">stretch max",
+        ">overruns", ">LUFS", ">dBTP",
     )  # fmt: skip
     for row in summary.tracks[:ROWS]:
         made.add_row(row["title"], row["language"], _state(row["state"]), *_figures(row.get("figures")))
@@ -97,9 +103,9 @@ def _figures(figures: dict[str, Any] | None) -> list[str]:
     if figures is None:
         return [""] * 7
     return [
-        clock(figures["seconds"]), clock(figures["spoken_seconds"]), f"{figures['onset_error_ms']['p95']:.1f} ms",
+        clock(figures["seconds"]), clock(figures["spoken_seconds"]), f"{figures['onset_error_ms']['p95']:.1f}",
         f"{figures['stretch']['max']:.2f}", str(figures["overruns"]["count"]),
-        f"{figures['loudness_lufs']:.1f} LUFS", f"{figures['true_peak_dbtp']:.1f} dBTP",
+        f"{figures['loudness_lufs']:.1f}", f"{figures['true_peak_dbtp']:.1f}",
     ]  # fmt: skip
 
 
