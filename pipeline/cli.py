@@ -113,8 +113,11 @@ def status(job: JobFile, as_json: AsJson = False) -> int:
     if as_json:
         print(json.dumps(facts))
         return 0
-    print(f"{loaded.name}: {done} of {len(tracks)} tracks delivered, {facts['refused']} refused, "
-          f"{facts['takes']} takes in the store; {'run by ' + facts['running'] if lock else 'not running'}")  # fmt: skip
+    running = f"run by {facts['running']}" if lock else "not running"
+    counts = (
+        f"{done} of {len(tracks)} tracks delivered, {facts['refused']} refused, {facts['takes']} takes in the store"
+    )
+    print(f"{loaded.name}: {counts}; {running}")
     for name in facts["todo"][: tables.ROWS]:
         print(f"  to do: {name}")
     return 0

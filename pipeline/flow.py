@@ -119,7 +119,7 @@ def speaking(job: Job, batches: Sequence[Sequence[Row]], ahead: int = 2) -> Iter
     # retries have no such limit and would give a line that kills the process to one replica after another.
     context.max_errored_blocks = -1
     tables = [pa.table({"chunks": [list(batch)]}, pa.schema([("chunks", CHUNKS)])) for batch in batches]
-    roll = Roll.remote()
+    roll = Roll.remote()  # type: ignore[attr-defined]
     outcomes = ray.data.from_arrow(tables).map_batches(
         Replica,
         fn_constructor_args=(job, roll),

@@ -80,8 +80,9 @@ def _brief(track: TrackPlan, job: Job, manifest: Any, sizes: dict[str, int]) -> 
     whole = manifest and all(sizes.get(file["name"]) == file["bytes"] for file in manifest["files"])
     overruns = [seconds for u in track.utterances if (seconds := overrun(u, job)) > 0]
     return Track(
-        title=track.title, language=track.language, file=track.file, digest=track.digest, state=state, lines=track.lines,
-        utterances=len(track.utterances), predicted=sum(c.predicted for u in track.utterances for c in u.chunks),
+        title=track.title, language=track.language, file=track.file, digest=track.digest, state=state,
+        lines=track.lines, utterances=len(track.utterances),
+        predicted=sum(c.predicted for u in track.utterances for c in u.chunks),
         overruns=len(overruns), overrun_seconds=sum(overruns), voices=dict(track.voices),
         problems=[{"file": p.file, "line": p.line, "found": p.found, "expected": p.expected} for p in track.errors],
         notes=[str(p) for p in track.problems if p.level == "note"],

@@ -4,6 +4,7 @@ import re
 
 import sentencex
 
+from pipeline.text.markup import speakable
 from pipeline.text.pace import predict
 from pipeline.text.script import CLAUSE, UNSPACED
 
@@ -24,7 +25,18 @@ def split(text: str, language: str, limit: float = BREATH) -> list[str]:
     clauses = [match.end() for match in CLAUSE.finditer(text)]
     spaces = [match.end() for match in re.finditer(r"\s+", text)]
     levels = [[cut for cut in cuts if _allowed(cut, text, protected)] for cuts in (sentences, clauses, spaces)]
-    return [piece for piece in (p.strip() for p in _divide(text, 0, levels, language, limit)) if piece]
+    return _speakable(_divide(text, 0, levels, language, limit))
+
+
+def _speakable(parts: list[str]) -> list[str]:
+    """Parts that hold only marks go with those before them: an engine has nothing to say for a dash."""
+    found: list[str] = []
+    for part in parts:
+        if found and not (speakable(part) and speakable(found[-1])):
+            found[-1] += part
+        else:
+            found.append(part)
+    return [part.strip() for part in found]
 
 
 def _allowed(cut: int, text: str, protected: list[tuple[int, int]]) -> bool:

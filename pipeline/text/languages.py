@@ -17,6 +17,8 @@ _ALIASES = {
 @functools.lru_cache(maxsize=4096)
 def _match(tag: str, offered: tuple[str, ...]) -> str | None:
     by_lower = {name.lower(): name for name in offered}
+    if tag.lower() in by_lower:  # an engine's own tags need not be BCP 47
+        return by_lower[tag.lower()]
     try:
         language = langcodes.Language.get(tag)
     except (ValueError, LanguageTagError):

@@ -6,8 +6,8 @@ import re
 UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]")
 # Sentence terminators of all living scripts, with the closing marks that may follow one.
 CLOSERS = r"[\"'”’»›」』）)\]】]*"
-TERMINATED = re.compile(rf"[.!?…。！？｡．।॥؟۔။።៕]{CLOSERS}\s*$")
-ELLIPSIS = re.compile(rf"(?:…|\.\.\.?){CLOSERS}\s*$")
+TERMINATED = re.compile(rf"[.!?…。！？｡．।॥؟۔။።៕։]{CLOSERS}(?:\s»)?\s*$")
+ELLIPSIS = re.compile(rf"(?:…|\.\.\.?){CLOSERS}(?:\s»)?\s*$")
 CLAUSE = re.compile(rf"(?:[,;:،؛፣፥၊](?=[\s\"'”’»])|[、，；：]|\s[—–-](?=\s)|—){CLOSERS}\s*")
 
 

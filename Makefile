@@ -1,0 +1,38 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint chaos fuzz bench clean
+.DELETE_ON_ERROR:
+
+demo: .venv/core ## dub the demo title into six languages
+	$(BIN)/dub run configs/demo.yaml
+	@echo; ls -l demo-output/*/*/dub.*
+
+test: lint ## everything that must hold
+	$(BIN)/python -m pytest
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+chaos: .venv/test ## kill a job at 20 random moments and compare what it leaves
+	KILLS=20 $(BIN)/python -m pytest tests/test_chaos.py -s
+
+fuzz: .venv/test ## 5,000 mutations of each script format
+	FUZZ=5000 $(BIN)/python -m pytest tests/readers/test_mutations.py
+
+bench: .venv/test ## the figures of docs/benchmarks.md
+	$(BIN)/python benchmarks/run.py
+
+.venv/core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/test: .venv/core
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv build demo-output bench-output *.egg-info
