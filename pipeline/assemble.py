@@ -129,6 +129,12 @@ def _mix(
     if track.programme is not None:
         for silence in spool.skip(round(track.programme * rate) - spool.length):
             meter.add(silence)
+    meter.add(_padding(spool, rate))
+
+
+def _padding(spool: Spool, rate: int) -> np.ndarray:
+    """The silence after a track that is shorter than the 0.4 s which loudness is measured over."""
+    return np.zeros(max(0, 4 * round(rate / 10) - spool.length), np.float32)
 
 
 def _fitted(voiced: Voiced, begin: int, rate: int, job: Job) -> tuple[np.ndarray, Placed]:
@@ -187,11 +193,12 @@ def _voice(utterance: Utterance, missing: dict[str, str], store: Store) -> Voice
             continue
         try:
             samples, rate, tags = decode_take(store.read(take_name(chunk.key)))
-        except (ValueError, FileNotFoundError):
+            before, used = int(tags["LEAD"]), float(tags["RATE"])
+        except (ValueError, KeyError, FileNotFoundError):
             bad.append(chunk.key)
             continue
-        lead = lead if parts else int(tags["LEAD"])
-        fastest = max(fastest, float(tags["RATE"]))
+        lead = lead if parts else before
+        fastest = max(fastest, used)
         parts += [samples, np.zeros(round(pause * rate), np.float32)]
     if bad:
         return bad
@@ -216,6 +223,7 @@ def _write(path: Path, spool: Spool, meter: Meter, delivery: Delivery, job: Job,
             encoder.write(limited)
         tail = limiter.flush()
         after.add(tail)
+        after.add(_padding(spool, delivery.rate))
         encoder.write(tail)
     return {"loudness": after.integrated(), "true_peak": after.true_peak(), "gain": gain, "limited": True}
 

@@ -1,8 +1,10 @@
 """The catalogue: titles in YAML, JSONL, CSV or Parquet at any URL."""
 
+import codecs
 import csv
 import io
 import json
+import posixpath
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +33,9 @@ def read_catalogue(job: Job) -> list[Title]:
     for place, row in rows:
         title = _title(row, place, url)
         if title.id in places:
-            raise ConfigError(f"{place}: id: found {title.id!r}, which {places[title.id]} has as well")
+            raise ConfigError(
+                f"{place}: id: found {title.id!r}, which {places[title.id]} has as well, expected an id of its own"
+            )
         places[title.id] = place
         titles.append(title)
     if not titles:
@@ -40,35 +44,46 @@ def read_catalogue(job: Job) -> list[Title]:
 
 
 def _rows(url: str, data: bytes) -> list[tuple[str, Any]]:
-    suffix = url.rsplit("?", 1)[0].rsplit(".", 1)[-1].lower()
-    if suffix in ("yaml", "yml"):
+    suffix = posixpath.splitext(url.rsplit("?", 1)[0])[1].lower()
+    if suffix in (".yaml", ".yml"):
         raw = parse_yaml(url, data)
         entries = raw.get("titles") if isinstance(raw, dict) else raw
-        if not isinstance(entries, list) or (isinstance(raw, dict) and set(raw) != {"titles"}):
-            raise ConfigError(f"{url}: found {type(raw).__name__}, expected the key titles with a list")
+        if isinstance(raw, dict) and set(raw) != {"titles"}:
+            raise ConfigError(f"{url}: found the keys {', '.join(map(str, raw))}, expected the key titles alone")
+        if not isinstance(entries, list):
+            raise ConfigError(f"{url}: titles: found {type(entries).__name__}, expected a list")
         return [(f"{url}: titles[{n}]", entry) for n, entry in enumerate(entries)]
-    if suffix == "jsonl":
+    if suffix == ".jsonl":
         return list(_jsonl(url, data))
-    if suffix == "csv":
-        try:
-            reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig")), strict=True)
-            return [(f"{url}:{reader.line_num}", _cells(row, f"{url}:{reader.line_num}")) for row in reader]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ConfigError(f"{url}: found {error}, expected CSV in UTF-8") from error
-    if suffix == "parquet":
+    if suffix == ".csv":
+        return list(_csv(url, data))
+    if suffix == ".parquet":
         try:
             table = pq.read_table(io.BytesIO(data)).to_pylist()
         except (OSError, ValueError) as error:
             raise ConfigError(f"{url}: found {error}, expected Parquet") from error
         return [(f"{url}: row {n + 1}", _cells(row, f"{url}: row {n + 1}")) for n, row in enumerate(table)]
-    raise ConfigError(f"{url}: found the ending .{suffix}, expected {EXPECTED}")
+    raise ConfigError(f"{url}: found the ending {suffix!r}, expected {EXPECTED}")
+
+
+def _csv(url: str, data: bytes) -> Iterator[tuple[str, Any]]:
+    try:
+        file = io.StringIO(data.decode("utf-8-sig"), newline="")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{url}: found a byte that is not UTF-8 at {error.start}, expected CSV in UTF-8") from error
+    reader = csv.DictReader(file, strict=True)
+    try:
+        for row in reader:
+            yield f"{url}:{reader.line_num}", _cells(row, f"{url}:{reader.line_num}")
+    except csv.Error as error:
+        raise ConfigError(f"{url}:{reader.reader.line_num}: found {error}, expected CSV") from error
 
 
 def _jsonl(url: str, data: bytes) -> Iterator[tuple[str, Any]]:
-    for n, line in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
+    for n, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         if line.strip():
             try:
-                yield f"{url}:{n}", json.loads(line)
+                yield f"{url}:{n}", json.loads(line.decode())
             except ValueError as error:
                 raise ConfigError(f"{url}:{n}: found {error}, expected one JSON object a line") from error
 
@@ -91,11 +106,13 @@ def _cells(row: dict[str, Any], place: str) -> dict[str, Any]:
         else:
             title[column] = cell
     for column in ("cast", "scripts"):  # Parquet gives a map as pairs, or a struct with empty fields
-        if isinstance(title.get(column), list):
+        if isinstance(title.get(column), list) and all(isinstance(pair, tuple) for pair in title[column]):
             title[column] = dict(title[column])
         if isinstance(title.get(column), dict):
             title[column] = {k: v for k, v in title[column].items() if v is not None}
-    return {**title, "scripts": {**title.get("scripts", {}), **scripts}}
+    if isinstance(title.setdefault("scripts", {}), dict):
+        title["scripts"] = {**title["scripts"], **scripts}
+    return title
 
 
 def _json(cell: str, place: str) -> Any:

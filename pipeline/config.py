@@ -3,14 +3,14 @@
 import os
 import re
 import unicodedata
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipeline.store import read_file, resolve
 
-_NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,200}")
+_NAME = re.compile(r"[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
 
 
 class ConfigError(ValueError):
@@ -62,7 +62,6 @@ class Fit(_Strict):
 
     guard: float = Field(0.05, ge=0, le=2)
     max_rate: float = Field(1.3, ge=1, le=2)
-    quiet_stretch: float = Field(1.2, ge=1, le=1.3)
     max_stretch: float = Field(1.3, ge=1, le=1.3)
 
 
@@ -173,7 +172,8 @@ def _explain(error: Any, model: type[BaseModel]) -> str:
 def _keys(model: Any, path: tuple[Any, ...]) -> list[str]:
     for part in path[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field is not None else model
+        values = get_args(model)[-1:]  # of dict[str, Model]
+        model = field.annotation if field is not None else values[0] if values else model
     return list(getattr(model, "model_fields", {}))
 
 

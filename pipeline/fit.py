@@ -41,8 +41,9 @@ def _simultaneous(utterances: list[Utterance]) -> list[Utterance]:
     """Utterances with one start share the latest window among them: neither borrows from the other."""
     for n in range(len(utterances) - 2, -1, -1):
         this, after = utterances[n], utterances[n + 1]
-        if this.start is not None and this.start == after.start and after.window is not None:
-            utterances[n] = replace(this, window=max(this.window or 0.0, after.window))
+        if this.start is not None and this.start == after.start and this.window is not None:
+            window = None if after.window is None else max(this.window, after.window)
+            utterances[n] = replace(this, window=window)
     return utterances
 
 
@@ -54,7 +55,8 @@ def targets(predicted: Sequence[float], room: float | None) -> list[float | None
     total = sum(predicted)
     if room is None or total * TIGHT <= room:
         return [None] * len(predicted)
-    return [max(0.2, int(room * seconds / total * 20) / 20) for seconds in predicted]
+    # The same room at another time of the programme differs in its last bits.
+    return [max(0.2, int(round(room * seconds / total * 20, 6)) / 20) for seconds in predicted]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

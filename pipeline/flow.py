@@ -27,7 +27,7 @@ OUTCOMES = pa.schema([("key", pa.string()), ("seconds", pa.float64()), ("error",
 
 
 @contextlib.contextmanager
-def cluster(address: str | None) -> Iterator[None]:
+def cluster(job: Job, address: str | None) -> Iterator[None]:
     """Ray for the time of a job: what this process is connected to, the cluster at `address`, or a local one."""
     if ray.is_initialized():
         yield
@@ -46,9 +46,22 @@ def cluster(address: str | None) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ConfigError(f"--address: found {remote!r} ({error}), expected a running Ray cluster") from error
     try:
+        if not remote:  # a cluster may grow; this machine will not
+            _check_room(job)
         yield
     finally:
         ray.shutdown()
+
+
+def _check_room(job: Job) -> None:
+    """Refuse a replica that would wait for ever for what is not there."""
+    have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    for kind, wanted in (("CPU", job.speak.cpus), ("GPU", job.speak.gpus)):
+        if wanted > have.get(kind, 0):
+            raise ConfigError(
+                f"speak.{kind.lower()}s: found {wanted:g} for a replica, expected at most the {have.get(kind, 0):g} "
+                f"{kind}s of this machine; --address runs on a cluster"
+            )
 
 
 @contextlib.contextmanager

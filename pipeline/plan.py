@@ -5,6 +5,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import posixpath
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -71,7 +72,7 @@ def plan(job: Job, titles: Sequence[Title]) -> Iterator[TrackPlan]:
 
 def languages(job: Job, title: Title) -> list[str]:
     """The languages of a title that the job asks for."""
-    wanted = title.languages or list(title.scripts)
+    wanted = dict.fromkeys(title.languages or title.scripts)
     return [language for language in wanted if job.languages is None or language in job.languages]
 
 
@@ -157,10 +158,12 @@ def _programme(title: Title, job: Job) -> float | None:
 
 @functools.lru_cache(maxsize=64)
 def _duration(url: str, options: str) -> float:
-    folder, _, name = url.rpartition("/")
+    folder, name = posixpath.split(url)
     try:
         with Store(folder, json.loads(options)).open(name) as file:
             return duration(file)
+    except (StoreError, FileNotFoundError) as error:
+        raise _refuse(url, str(error), "the title's media") from error
     except ValueError as error:
         raise _refuse(url, str(error), "audio or video with a known length") from error
 
@@ -169,10 +172,11 @@ def _cast(speakers: Sequence[str], title: Title, job: Job, speaker: Engine) -> d
     """A voice for every speaker: the cast's, else the job's default, else one of the engine's own.
 
     An own voice comes from the speaker's name, so that it is the same in every title and language; where two
-    names meet on one voice, the later in the alphabet moves on.
+    names meet on one voice, the later in the alphabet moves on. Capitals make no other name.
     """
     named = {name.upper(): voice for name, voice in title.cast.items()}
     own, taken, found = list(speaker.own_voices()), set(named.values()), {}
+    chosen: dict[str, str] = {}
     for name in speakers:
         voice = named.get(name.upper(), job.default_voice)
         if voice is None or (voice == "auto" and not own):
@@ -181,7 +185,7 @@ def _cast(speakers: Sequence[str], title: Title, job: Job, speaker: Engine) -> d
         if voice == "auto":
             slot = int.from_bytes(hashlib.sha256(name.upper().encode()).digest()[:4], "big") if name else 0
             slots = [own[(slot + step) % len(own)] for step in range(len(own))]
-            voice = next((v for v in slots if v not in taken), slots[0])
+            voice = chosen.setdefault(name.upper(), next((v for v in slots if v not in taken), slots[0]))
         try:
             found[name] = speaker.voice(voice)
         except ValueError as error:

@@ -97,7 +97,7 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
             store.sweep()
             _keep_plan(store, job, rows)
             work.find_missing(rows)
-            with flow.cluster(address):
+            with flow.cluster(job, address):
                 work.do({name: titles[name] for name in {track.title for track in work.todo.values()}}, lock)
         summary = work.summary()
         _write_if_new(store, job, summary)

@@ -55,7 +55,7 @@ class Spool:
 
 
 def _zeros(count: int) -> Iterator[np.ndarray]:
-    silence = np.zeros(min(count, BLOCK), np.float32)
+    silence = np.zeros(max(0, min(count, BLOCK)), np.float32)
     while count > 0:
         yield silence[:count]
         count -= BLOCK

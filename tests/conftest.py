@@ -16,7 +16,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent), os.envi
 MakeJob = Callable[..., Path]
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_job(tmp_path: Path) -> MakeJob:
     """Write a job file with its catalogue and scripts; returns the path of the job file."""
 

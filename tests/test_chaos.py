@@ -22,7 +22,7 @@ DUB = str(Path(sys.executable).with_name("dub"))
 LINES = 150
 
 
-@pytest.fixture()
+@pytest.fixture
 def jobs(make_job: MakeJob, tmp_path: Path) -> tuple[Path, Path]:
     """The same job twice, with an output folder each: one to disturb and one to leave alone."""
     titles = {

@@ -21,7 +21,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture()
+@pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     """A cluster started as an operator does, with ports and an access token of its own."""
     monkeypatch.setenv("RAY_AUTH_MODE", "token")

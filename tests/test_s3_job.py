@@ -1,5 +1,6 @@
 """The same job with catalogue, scripts and output on a real S3 server, and with a bad line to it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -83,11 +84,9 @@ def test_a_bad_line_to_s3_leaves_nothing_half_written(s3_server: S3Server, seed:
         options = s3_server.options_for(proxy.endpoint)
         url = upload(s3_server, bucket, options)
         proxy.set(delay=0.1, reset=0.08, truncate=0.05, error500=0.05, error503=0.05)
-        for _ in range(3):  # finishes, or fails cleanly
-            try:
+        for _ in range(3):
+            with contextlib.suppress(StoreError):  # it may finish or fail, but no other way than this
                 dub(url, options)
-            except (StoreError, OSError) as error:
-                assert str(error)
             check_whole(folder)
         assert sum(proxy.counts[fault] for fault in ("reset", "truncate", "error500", "error503")) > 5
         proxy.set(delay=0, reset=0, truncate=0, error500=0, error503=0)

@@ -127,7 +127,7 @@ class Espeak:
         variant, _, pitch = chunk.voice.partition("@")
         rate, fastest = 1.0, min(chunk.max_rate, self.max_rate)
         samples = self._synthesise(chunk.text, chunk.language, variant, int(pitch or 50), rate)
-        for _ in range(3):  # the engine's rate is not quite linear, so further corrections
+        for _ in range(4):  # the engine's rate is not quite linear, so further corrections
             seconds = samples.size / self.sample_rate
             if chunk.target is None or seconds <= chunk.target or rate >= fastest:
                 break
