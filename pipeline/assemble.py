@@ -27,6 +27,7 @@ from pipeline.speak import take_name
 from pipeline.spool import Spool
 from pipeline.store import Store, pretty
 
+LEVEL_PASSES, LEVEL_TOLERANCE = 5, 0.1  # of a mix that must be limited; LU
 LEAD_IN = 0.05  # seconds; more than any take keeps before its onset
 AHEAD = 16  # utterances whose takes are fetched before they are needed
 
@@ -186,7 +187,7 @@ def _voiced(track: TrackPlan, missing: dict[str, str], store: Store) -> Iterator
 def _voice(utterance: Utterance, missing: dict[str, str], store: Store) -> Voiced | list[str]:
     """The chunks of an utterance, with pauses between them; or the keys of takes that cannot be used."""
     parts: list[np.ndarray] = []
-    lead, fastest, bad = 0, 1.0, []
+    lead, fastest, gap, bad = 0, 1.0, 0.0, []
     gaps = fitting.pauses([chunk.text for chunk in utterance.chunks])
     for chunk, pause in zip(utterance.chunks, gaps, strict=True):
         if chunk.key in missing:
@@ -194,12 +195,15 @@ def _voice(utterance: Utterance, missing: dict[str, str], store: Store) -> Voice
         try:
             samples, rate, tags = decode_take(store.read(take_name(chunk.key)))
             before, used = int(tags["LEAD"]), float(tags["RATE"])
+            if tags["KEY"] != chunk.key:
+                raise ValueError("the take of another chunk")
         except (ValueError, KeyError, FileNotFoundError):
             bad.append(chunk.key)
             continue
         lead = lead if parts else before
         fastest = max(fastest, used)
-        parts += [samples, np.zeros(round(pause * rate), np.float32)]
+        parts += [np.zeros(round(gap * rate), np.float32), samples] if parts else [samples]
+        gap = pause
     if bad:
         return bad
     lost = [chunk.key for chunk in utterance.chunks if chunk.key in missing]
@@ -209,23 +213,42 @@ def _voice(utterance: Utterance, missing: dict[str, str], store: Store) -> Voice
 def _write(path: Path, spool: Spool, meter: Meter, delivery: Delivery, job: Job, tags: dict[str, str]) -> dict:
     """Bring the mix to the delivery's level and encode it; the loudness and true peak of what is written."""
     gain = gain_db(meter.integrated(), job.delivery.loudness)
-    level = {"loudness": meter.integrated() + gain, "true_peak": meter.true_peak() + gain, "gain": gain}
-    factor = np.float32(10 ** (gain / 20))
+    level = {"loudness": meter.integrated() + gain, "true_peak": meter.true_peak() + gain}
+    limited = level["true_peak"] > job.delivery.true_peak
+    if limited:
+        gain, level = _limited_gain(spool, gain, delivery.rate, job)
     with Encoder(path, delivery, tags) as encoder:
-        if level["true_peak"] <= job.delivery.true_peak:
-            for block in spool.blocks():
-                encoder.write(block * factor)
-            return {**level, "limited": False}
-        limiter, after = Limiter(delivery.rate, job.delivery.true_peak), Meter(delivery.rate)
-        for block in spool.blocks():
-            limited = limiter.process(block * factor)
-            after.add(limited)
-            encoder.write(limited)
-        tail = limiter.flush()
-        after.add(tail)
-        after.add(_padding(spool, delivery.rate))
-        encoder.write(tail)
-    return {"loudness": after.integrated(), "true_peak": after.true_peak(), "gain": gain, "limited": True}
+        for block in _levelled(spool, gain, delivery.rate, job.delivery.true_peak if limited else None):
+            encoder.write(block)
+    return {**level, "gain": gain, "limited": limited}
+
+
+def _levelled(spool: Spool, gain: float, rate: int, ceiling: float | None) -> Iterator[np.ndarray]:
+    """The mix with `gain` dB, kept under `ceiling` dBTP where there is one."""
+    factor = np.float32(10 ** (gain / 20))
+    if ceiling is None:
+        yield from (block * factor for block in spool.blocks())
+        return
+    limiter = Limiter(rate, ceiling)
+    for block in spool.blocks():
+        yield limiter.process(block * factor)
+    yield limiter.flush()
+
+
+def _limited_gain(spool: Spool, gain: float, rate: int, job: Job) -> tuple[float, dict[str, float]]:
+    """The gain at which the limited mix has the delivery's loudness: what the limiter takes away is added again."""
+    level: dict[str, float] = {}
+    for _ in range(LEVEL_PASSES):
+        meter = Meter(rate)
+        for block in _levelled(spool, gain, rate, job.delivery.true_peak):
+            meter.add(block)
+        meter.add(_padding(spool, rate))
+        level = {"loudness": meter.integrated(), "true_peak": meter.true_peak()}
+        short = gain_db(level["loudness"], job.delivery.loudness)
+        if abs(short) < LEVEL_TOLERANCE:
+            return gain, level
+        best, gain = gain, gain + short
+    return best, level
 
 
 def _tags(track: TrackPlan, job: Job) -> dict[str, str]:
@@ -279,5 +302,5 @@ def delivered(manifest: Any, plan: str, sizes: dict[str, int]) -> bool:
         isinstance(manifest, dict)
         and manifest.get("plan") == plan
         and not manifest.get("missing")
-        and all(sizes.get(file["name"]) == file["bytes"] for file in manifest["files"])
+        and all(sizes.get(file["name"]) == file["bytes"] for file in manifest.get("files", []))
     )

@@ -73,6 +73,9 @@ def _csv(url: str, data: bytes) -> Iterator[tuple[str, Any]]:
         raise ConfigError(f"{url}: found a byte that is not UTF-8 at {error.start}, expected CSV in UTF-8") from error
     reader = csv.DictReader(file, strict=True)
     try:
+        columns = list(reader.fieldnames or [])
+        if len(set(columns)) < len(columns):
+            raise ConfigError(f"{url}:1: found the columns {', '.join(columns)}, expected each of them once")
         for row in reader:
             yield f"{url}:{reader.line_num}", _cells(row, f"{url}:{reader.line_num}")
     except csv.Error as error:

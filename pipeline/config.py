@@ -20,9 +20,9 @@ class ConfigError(ValueError):
 def segment(value: str) -> str:
     """A name that is safe as one part of a path, in NFC. Raises ValueError; never rewrites."""
     value = unicodedata.normalize("NFC", value)
-    if not _NAME.fullmatch(value) or set(value) <= {"."} or value != value.strip():
+    if not _NAME.fullmatch(value) or len(value.encode()) > 200 or set(value) <= {"."} or value != value.strip():
         raise ValueError(
-            f"found {value!r}, expected a name of 1 to 200 characters without separators, control characters "
+            f"found {value!r}, expected a name of 1 to 200 bytes without separators, control characters "
             "or spaces at its ends"
         )
     if value.startswith(".") or value in ("takes", "jobs"):
@@ -87,8 +87,8 @@ class Job(_Strict):
     """A job file."""
 
     name: Segment
-    catalogue: str
-    output: str
+    catalogue: str = Field(min_length=1)
+    output: str = Field(min_length=1)
     languages: list[Segment] | None = None
     engine: EngineSettings = EngineSettings()
     default_voice: Text | None = "auto"
@@ -138,9 +138,24 @@ def load_job(url: str, options: dict[str, Any] | None = None) -> Job:
     )
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key which stands twice in one mapping, instead of dropping the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} for the second time", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def parse_yaml(url: str, data: bytes) -> Any:
     try:
-        return yaml.safe_load(data.decode("utf-8-sig"))
+        return yaml.load(data.decode("utf-8-sig"), _Loader)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{url}: found a byte that is not UTF-8 at {error.start}, expected UTF-8") from error
     except yaml.YAMLError as error:

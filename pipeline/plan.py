@@ -60,6 +60,12 @@ class TrackPlan:
 def plan(job: Job, titles: Sequence[Title]) -> Iterator[TrackPlan]:
     """The plan of every track of a job, in the catalogue's order."""
     engine(job)  # a wrong engine is an error before anything starts
+    known = {language for title in titles for language in [*title.scripts, *(title.languages or [])]}
+    for language in job.languages or []:
+        if language not in known:
+            raise ConfigError(
+                f"languages: found {language!r}, expected one of the catalogue's: {', '.join(sorted(known))}"
+            )
     tasks = [(job, title, language) for title in titles for language in languages(job, title)]
     cpus = len(os.sched_getaffinity(0))
     if len(tasks) < PARALLEL or cpus == 1:

@@ -77,7 +77,9 @@ def _brief(track: TrackPlan, job: Job, manifest: Any, sizes: dict[str, int]) -> 
     state = "todo" if track.utterances else "refused"
     if track.utterances and delivered(manifest, track.digest, sizes):
         state = "delivered"
-    whole = manifest and all(sizes.get(file["name"]) == file["bytes"] for file in manifest["files"])
+    whole = isinstance(manifest, dict) and all(
+        sizes.get(file["name"]) == file["bytes"] for file in manifest.get("files", [])
+    )
     overruns = [seconds for u in track.utterances if (seconds := overrun(u, job)) > 0]
     return Track(
         title=track.title, language=track.language, file=track.file, digest=track.digest, state=state,

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 
 from pipeline.engines import Spoken
@@ -12,14 +13,15 @@ from pipeline.model import Chunk
 class Faulty(Espeak):
     """`POISON` kills the process, `RAISE` raises, `EXIT` exits as Python does, `MUTE` gives no sound.
 
-    Every chunk that it is given is noted in the folder `log`, one file a try.
+    It takes `pause` seconds for each chunk. Every chunk that it is given is noted in the folder `log`, one file a try.
     """
 
-    def __init__(self, log: str = ""):
-        self.log = log
+    def __init__(self, log: str = "", pause: float = 0.0):
+        self.log, self.pause = log, pause
 
     def speak(self, chunks: Sequence[Chunk]) -> Iterator[Spoken]:
         for chunk in chunks:
+            time.sleep(self.pause)
             if self.log:
                 with open(os.path.join(self.log, f"{os.getpid()}"), "a") as file:
                     file.write(chunk.text + "\n")

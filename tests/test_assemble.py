@@ -167,7 +167,7 @@ def test_the_decoded_file_has_the_loudness_and_peak_of_the_delivery(make: Make, 
     assert made.figures["limited"] == (loudness == -16.0)
     measured = pyloudnorm.Meter(RATE).integrated_loudness(audio.astype(np.float64))
     assert measured == pytest.approx(made.figures["loudness_lufs"], abs=0.1)
-    assert measured == pytest.approx(loudness, abs=0.1 if loudness < -16 else 1.0)
+    assert measured == pytest.approx(loudness, abs=0.2)
     assert true_peak(audio) <= peak + 0.01
     assert true_peak(audio) == pytest.approx(made.figures["true_peak_dbtp"], abs=0.1)
 

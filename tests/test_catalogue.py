@@ -121,7 +121,7 @@ def test_paths_are_taken_from_where_the_catalogue_is(path: str, base: str, found
     assert resolve(path, base) == found
 
 
-UNSAFE = "expected a name of 1 to 200 characters without separators, control characters or spaces at its ends"
+UNSAFE = "expected a name of 1 to 200 bytes without separators, control characters or spaces at its ends"
 NO = 'found the truth value false, expected text; YAML reads a bare no, yes, on and off so: write it in quotes, "no"'
 
 

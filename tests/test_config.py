@@ -92,7 +92,7 @@ def test_a_missing_job_file_is_named(tmp_path: Path) -> None:
         ),
         (
             "name: ../x\ncatalogue: c\noutput: o",
-            "name: found '../x', expected a name of 1 to 200 characters without "
+            "name: found '../x', expected a name of 1 to 200 bytes without "
             "separators, control characters or spaces at its ends",
         ),
     ],
@@ -137,7 +137,7 @@ def test_all_wrong_keys_are_told_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_a_name_that_is_no_safe_part_of_a_path_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="expected a name of 1 to 200 characters") as caught:
+    with pytest.raises(ValueError, match="expected a name of 1 to 200 bytes") as caught:
         segment(name)
     assert repr(unicodedata.normalize("NFC", name)) in str(caught.value)
 
@@ -155,3 +155,16 @@ def test_other_names_are_left_as_they_are(name: str) -> None:
 
 def test_names_are_brought_to_nfc() -> None:
     assert segment("e\u0301te\u0301") == "été"
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("name: a\ncatalogue: c.yaml\noutput: o\nname: b\n")
+    with pytest.raises(ConfigError, match=r"job.yaml:4: found the key 'name' for the second time, expected YAML"):
+        load_job(str(path))
+
+
+def test_a_name_is_measured_in_bytes_as_file_systems_do() -> None:
+    assert segment("名" * 66) == "名" * 66
+    with pytest.raises(ValueError, match="1 to 200 bytes"):
+        segment("名" * 67)

@@ -318,3 +318,9 @@ def test_a_pool_of_processes_plans_as_one_process_does(make_job: MakeJob) -> Non
     alone = [plan_track(job, title, language) for title in titles for language in languages(job, title)]
     assert len(alone) >= PARALLEL
     assert [asdict(track) for track in plan(job, titles)] == [asdict(track) for track in alone]
+
+
+def test_a_language_that_no_title_has_is_a_wrong_job(make_job: MakeJob) -> None:
+    job = load_job(str(make_job({"a": {"fr.srt": srt("Bonjour.")}}, languages=["fr", "it"])))
+    with pytest.raises(ConfigError, match="languages: found 'it', expected one of the catalogue's: fr"):
+        list(plan(job, read_catalogue(job)))

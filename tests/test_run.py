@@ -145,8 +145,9 @@ def test_a_damaged_take_is_spoken_again(make_job: MakeJob, tmp_path: Path) -> No
 
 
 def test_tracks_are_finished_while_others_are_still_spoken(make_job: MakeJob, tmp_path: Path) -> None:
-    titles = {f"t{n}": {"en.srt": srt(*(f"Title {n}, line {k}." for k in range(60)))} for n in range(12)}
-    path = make_job(titles, speak={"batch": 1.0, "replicas": 1})
+    titles = {f"t{n}": {"en.srt": srt(*(f"Title {n}, line {k}." for k in range(25)))} for n in range(12)}
+    engine = {"name": "faulty:Faulty", "options": {"pause": 0.05}}
+    path = make_job(titles, speak={"batch": 1.0, "replicas": 1}, engine=engine)
     seen = []
     run(load_job(str(path)), watch=lambda p: seen.append((p.tracks_done, p.takes_done, p.takes)))
     assert any(0 < done < 12 and takes < total for done, takes, total in seen)

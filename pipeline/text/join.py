@@ -62,10 +62,12 @@ def _continues(current: _Open, line: Line, language: str) -> bool:
 def _ends(text: str, following: str, language: str) -> bool:
     """Whether a sentence is over at the end of `text`, seen what follows."""
     if not TERMINATED.search(text):
-        return False
+        return language.partition("-")[0] == "el" and text.endswith(";")  # the Greek question mark
     if ELLIPSIS.search(text):
         return not (following[:1].islower() or following.startswith(("…", "...")))
     tail = text.rsplit(None, 1)[-1].rstrip(".")
+    if text.endswith(".") and tail == "M" and language.partition("-")[0] == "fr":  # which the segmenter does not know
+        return False
     if text.endswith(".") and len(tail) <= 4:  # "Mr." and the like: the segmenter knows abbreviations
         bounds = sentencex.get_sentence_boundaries(language, f"{text} {following}")
         return any(bound["end_index"] == len(text) + 1 for bound in bounds)

@@ -8,11 +8,12 @@ from pipeline.text.script import glue
 
 _MARKED = re.compile(r"[\[\]()（）【】♪♫♬\n:：–—-]|\s\s|^\s|\s$")
 _BRACKETED = re.compile(r"\[[^\[\]]*\]|【[^【】]*】")
+_NAMED = re.compile(r"(?m)^(\s*[-–—]?\s*)\[[^\[\]\n]*\]\s*[:：]")  # [MAN]: as captions name who speaks
 _LEADING = re.compile(r"^(\s*[-–—]?\s*)(?:\([^()]*\)|（[^（）]*）)")
 _WHOLE = re.compile(r"\s*[-–—]?\s*(?:\([^()]*\)|（[^（）]*）)\s*[.!?…]?\s*")
-_MUSIC = re.compile(r"[♪♫♬]+[^♪♫♬]*(?:[♪♫♬]+|$)")
-_DASH = re.compile(r"^\s*[-–—‐]\s*(?=\S)")
-_NAME = re.compile(r"^\s*([^:：\n]{1,40})\s*[:：]\s*")
+_MUSIC = re.compile(r"[♪♫♬]+[^♪♫♬]*?(?:[♪♫♬]+|(?=\n\s*[-–—])|$)")  # unclosed: up to the next turn
+_DASH = re.compile(r"^\s*[-–—‐](?:\s+(?=\S)|(?=[^\s\d]))")  # but -5 is a number
+_NAME = re.compile(r"^\s*([^:：\n()（）]{1,40}?)\s*(?:[(（][^)）\n]*[)）])?\s*[:：]\s*")
 _SPACES = re.compile(r"\s+")
 
 
@@ -59,7 +60,7 @@ def speakable(text: str) -> bool:
 
 def _bare(text: str) -> str:
     text = _MUSIC.sub(" ", text)
-    text = _BRACKETED.sub(" ", text)
+    text = _BRACKETED.sub(" ", _NAMED.sub(r"\1", text))
     rows = (row if not _WHOLE.fullmatch(row) else "" for row in text.split("\n"))
     text = "\n".join(_LEADING.sub(r"\1", row) for row in rows)
     return "" if _WHOLE.fullmatch(text) else text  # a description that runs over two rows

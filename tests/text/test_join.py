@@ -140,3 +140,16 @@ def test_turns_of_one_line_are_not_joined() -> None:
 
 def test_no_lines_give_no_utterances() -> None:
     assert join([], "en") == []
+
+
+def test_a_greek_question_and_a_french_title_are_understood() -> None:
+    greek = [
+        Line(id="1", place=1, start=0, end=1, text="Πού πας;"),
+        Line(id="2", place=2, start=1.1, end=2, text="Εδώ."),
+    ]
+    assert [utterance.text for utterance in join(greek, "el")] == ["Πού πας;", "Εδώ."]
+    french = [
+        Line(id="1", place=1, start=0, end=1, text="Voici M."),
+        Line(id="2", place=2, start=1.1, end=2, text="Dupont."),
+    ]
+    assert [utterance.text for utterance in join(french, "fr")] == ["Voici M. Dupont."]

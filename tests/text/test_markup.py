@@ -95,3 +95,17 @@ def test_letters_and_digits_of_any_script_are_speakable(text: str) -> None:
 @pytest.mark.parametrize("text", ["", " ", "...", "—", "♪", "?!", "。"])
 def test_punctuation_alone_is_not_speakable(text: str) -> None:
     assert not speakable(text)
+
+
+def test_a_minus_before_a_number_is_no_dash() -> None:
+    assert [turn.text for turn in turns("-5 degrees tonight.")] == ["-5 degrees tonight."]
+
+
+def test_a_caption_that_names_the_speaker_is_not_spoken() -> None:
+    assert [turn.text for turn in turns("[Bob]: Hi.")] == ["Hi."]
+    assert turns("JOHN (V.O.): Hi.", names={"JOHN"}) == [Turn("Hi.", "JOHN")]
+
+
+def test_an_unclosed_note_ends_at_the_next_turn() -> None:
+    assert [turn.text for turn in turns("♪ Sing\n- Hello!")] == ["Hello!"]
+    assert turns("♪ Sing along\nwith me") == []
