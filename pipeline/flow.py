@@ -110,8 +110,12 @@ class Replica:
 
     def __init__(self, job: Job, roll: Any):
         ray.get(roll.sign.remote(ray.get_runtime_context().current_actor))
-        self.engine, self.store = engine(job), Store(job.output, job.storage_options)
-        self.engine.load()
+        self.store = Store(job.output, job.storage_options)
+        try:
+            self.engine = engine(job)
+            self.engine.load()
+        except Exception as error:
+            raise ConfigError(f"engine: {job.engine.name!r} cannot be loaded on a worker: {error}") from error
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         for chunks in batch["chunks"].to_pylist():
@@ -148,6 +152,8 @@ def speaking(job: Job, batches: Sequence[Sequence[Row]], ahead: int = 2) -> Iter
     try:
         for table in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from (Outcome(**row) for row in table.to_pylist())
+    except (ray.exceptions.RayError, TimeoutError) as error:
+        raise ConfigError(_cause(error)) from error
     finally:
         ray.get(roll.dismiss.remote())
 
@@ -159,6 +165,13 @@ CHUNKS = pa.list_(
          ("predicted", pa.float64())]
     )
 )  # fmt: skip
+
+
+def _cause(error: Exception) -> str:
+    """What a replica said when it could not start, out of the tracebacks that Ray wraps around it."""
+    rows = [row.strip() for row in str(error).splitlines() if row.strip()]
+    told = next((row for row in reversed(rows) if "cannot be loaded on a worker" in row), rows[-1])
+    return told.partition("ConfigError: ")[2] or f"speaking stopped: {told}"
 
 
 def cpus() -> int:

@@ -167,10 +167,13 @@ class Store:
 
         return self._try("list", prefix, find)
 
-    def sweep(self) -> None:
-        """Remove what killed processes left behind. Only for the holder of the lock."""
-        if self.local:
-            shutil.rmtree(self.path(TEMPORARY), ignore_errors=True)
+    def sweep(self, age: float = 3600.0) -> None:
+        """Remove what processes left behind that were killed more than `age` seconds ago; others may be at work."""
+        if not self.local or not os.path.isdir(self.path(TEMPORARY)):
+            return
+        for entry in os.scandir(self.path(TEMPORARY)):
+            if time.time() - entry.stat().st_mtime > age:
+                shutil.rmtree(entry.path) if entry.is_dir() else os.unlink(entry.path)
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[str]:

@@ -13,11 +13,17 @@ from pipeline.model import Chunk
 class Faulty(Espeak):
     """`POISON` kills the process, `RAISE` raises, `EXIT` exits as Python does, `MUTE` gives no sound.
 
-    It takes `pause` seconds for each chunk. Every chunk that it is given is noted in the folder `log`, one file a try.
+    Every chunk that it is given is noted in the folder `log`, one row a try, and takes `pause` seconds. `broken` is
+    why the engine does not load.
     """
 
-    def __init__(self, log: str = "", pause: float = 0.0):
-        self.log, self.pause = log, pause
+    def __init__(self, log: str = "", pause: float = 0.0, broken: str = ""):
+        self.log, self.pause, self.broken = log, pause, broken
+
+    def load(self) -> None:
+        if self.broken:
+            raise RuntimeError(self.broken)
+        super().load()
 
     def speak(self, chunks: Sequence[Chunk]) -> Iterator[Spoken]:
         for chunk in chunks:

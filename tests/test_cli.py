@@ -98,6 +98,10 @@ def test_wrong_job_files_are_named(tmp_path: Path, command: str, content: str | 
         ({"delivery": {"format": "opus", "rate": 44100}}, "delivery.rate: opus takes"),
         ({"speak": {"cpus": 4096}}, "speak.cpus: found 4096 for a replica, expected at most"),
         ({"speak": {"gpus": 4096}}, "speak.gpus: found 4096 for a replica, expected at most"),
+        (
+            {"engine": {"name": "faulty:Faulty", "options": {"broken": "no weights here"}}},
+            "engine: 'faulty:Faulty' cannot be loaded on a worker: no weights here",
+        ),
         ({"output": "/proc/nothing/here"}, "/proc/nothing/here"),
     ],
 )

@@ -190,7 +190,7 @@ def test_a_writer_that_is_killed_leaves_nothing_under_the_final_name(tmp_path: P
     left = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "old"]
     assert [(path.parent, path.stat().st_size) for path in left] == [(tmp_path / ".tmp", 1 << 20)]
     assert store.sizes("a") == {"a/old": 3}
-    store.sweep()
+    store.sweep(age=-1)
     assert store.sizes() == {"a/old": 3}
 
 
