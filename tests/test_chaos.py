@@ -108,8 +108,8 @@ def test_a_killed_job_ends_as_an_undisturbed_one(jobs: tuple[Path, Path], tmp_pa
             check_manifests(tmp_path / "disturbed")
         if process.poll() is not None:
             if process.returncode == 0:  # it was done before its time came: there must be work to disturb again
-                for path in draw.sample(sorted((tmp_path / "disturbed").glob("t*/*/manifest.json")), 8):
-                    path.unlink()
+                for path in (tmp_path / "disturbed").glob("t*/*/manifest.json"):
+                    path.unlink()  # all of them: the takes of a delivered track are not missed
                 for path in draw.sample(sorted((tmp_path / "disturbed" / "takes").rglob("*.flac")), 1000):
                     path.unlink()
             process, started = start(disturbed, log), time.monotonic()
