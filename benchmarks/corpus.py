@@ -147,12 +147,12 @@ def write_catalogue(
 
 
 def write_dense(folder: str | Path, titles: int, lines: int, seed: int) -> Path:
-    """English titles of nothing but very short lines, 280 different ones, one every 0.6 seconds."""
+    """English titles of nothing but very short lines, 280 different ones, one every 1.5 seconds."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     heads, tails = HEADS.split("|"), TAILS.split("|")
     said = [f"{head}." for head in heads] + [f"{head}, {tail}." for head in heads for tail in tails]
-    times = [(n * 0.6, n * 0.6 + 0.56) for n in range(lines)]
+    times = [(n * 1.5, n * 1.5 + 1.4) for n in range(lines)]
 
     def entries() -> Iterator[tuple[str, dict[str, str]]]:
         for n in range(1, titles + 1):
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=700, help="for each title")
     parser.add_argument("--languages", nargs="+", default=["en"])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--dense", action="store_true", help="very short English lines, 0.6 seconds each")
+    parser.add_argument("--dense", action="store_true", help="very short English lines, one every 1.5 seconds")
     args = parser.parse_args()
     if args.dense:
         print(write_dense(args.folder, args.titles, args.lines, args.seed))

@@ -107,7 +107,7 @@ def plan() -> dict[str, Any]:
     """A million lines in 1,000 titles: its plan, the run, and the rerun of the finished job."""
     folder = OUT / "million"
     write_dense(folder, 1000, 1000, 6)
-    job = job_file(folder, "million", delivery={"rate": 16000, "bits": 16})
+    job = job_file(folder, "million", delivery={"rate": 8000, "bits": 16, "format": "wav"})
     first = measured([DUB, "plan", str(job), "--json"])
     facts = json.loads(first["out"].splitlines()[-1])
     ran = measured([DUB, "run", str(job), "--json"])
