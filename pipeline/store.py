@@ -17,7 +17,7 @@ from fsspec.exceptions import FSTimeoutError
 
 T = TypeVar("T")
 TEMPORARY = ".tmp"  # local folders only: object stores need no temporary names
-ATTEMPTS = 6
+ATTEMPTS = 3  # over those of the client library
 
 
 class StoreError(OSError):
@@ -218,6 +218,8 @@ def _s3_config() -> dict[str, Any]:
 def _transient(error: Exception) -> bool:
     """Worth another try: the network's faults and the server's, never a refusal."""
     if isinstance(error, (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)):
+        return False
+    if type(error).__name__ == "EndpointConnectionError":  # the client has tried for ten seconds itself
         return False
     if isinstance(error, (ConnectionError, TimeoutError, FSTimeoutError)):
         return True
