@@ -5,6 +5,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,10 +28,17 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ports = {name: free_port() for name in PORTS}
-    start = [RAY, "start", "--head", "--num-cpus=2", "--include-dashboard=true", "--disable-usage-stats"]
-    subprocess.run([*start, *(f"--{name}={port}" for name, port in ports.items())], check=True, capture_output=True)
+    folder = tempfile.mkdtemp(prefix="ray-")  # its sockets need a short path
+    options = ["--num-cpus=2", "--include-dashboard=true", "--disable-usage-stats", f"--temp-dir={folder}"]
+    options += [f"--{name}={port}" for name, port in ports.items()]
+    # With --block the command lives as long as its cluster; `ray stop` would stop every cluster of the machine.
+    head = subprocess.Popen([RAY, "start", "--head", "--block", *options], stdout=subprocess.PIPE, text=True)
+    assert head.stdout
+    while "Ray runtime started" not in (row := head.stdout.readline()):
+        assert row, "the cluster did not start"
     yield ports
-    subprocess.run([RAY, "stop", "--force"], check=True, capture_output=True)
+    head.terminate()
+    head.communicate()
 
 
 def test_a_submitted_job_delivers(cluster: dict[str, int], make_job: MakeJob, tmp_path: Path) -> None:
