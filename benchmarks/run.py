@@ -7,9 +7,9 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,17 +33,20 @@ def job_file(folder: Path, name: str, **keys: Any) -> Path:
     return path
 
 
-def measured(command: list[str], environment: dict[str, str] | None = None) -> dict[str, Any]:
-    """Run a command to its end: wall and CPU seconds with all children, peak memory of its largest process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def measured(command: list[str]) -> dict[str, Any]:
+    """Run a command to its end: wall and CPU seconds with all its children, peak memory of the largest of them."""
     began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})})
-    wall = time.monotonic() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode not in (0, 3):
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"wall": wall, "cpu": cpu, "peak_mb": after.ru_maxrss / 1024, "out": done.stdout}
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=out, stderr=errors, text=True)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.monotonic() - began
+        out.seek(0)
+        errors.seek(0)
+        if process.returncode not in (0, 3):
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{errors.read()[-2000:]}")
+        cpu = used.ru_utime + used.ru_stime
+        return {"wall": wall, "cpu": cpu, "peak_mb": used.ru_maxrss / 1024, "out": out.read()}
 
 
 def in_process(job: Path, step: str) -> dict[str, Any]:
