@@ -1,11 +1,14 @@
 """Catalogue to plan: every take that a job needs and where it will sit. Pure, cheap, always recomputed."""
 
+import contextlib
 import functools
 import hashlib
 import json
 import multiprocessing
 import os
 import posixpath
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -73,7 +76,22 @@ def plan(job: Job, titles: Sequence[Title]) -> Iterator[TrackPlan]:
         return
     # Not fork: the object store's client has a thread of its own.
     with ProcessPoolExecutor(min(cpus, 16), mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(plan_track, *zip(*tasks, strict=True), chunksize=4)
+        with _deaf():  # map submits at once, and that starts the processes
+            found = pool.map(plan_track, *zip(*tasks, strict=True), chunksize=4)
+        yield from found
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started in here ignore Ctrl-C, which a terminal sends to all: this one ends them, and says so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def languages(job: Job, title: Title) -> list[str]:

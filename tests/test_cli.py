@@ -149,3 +149,17 @@ def test_two_runs_of_one_job_exclude_each_other(make_job: MakeJob, tmp_path: Pat
     assert second.returncode == 2
     assert f"is being run by process {process.pid}" in second.stderr
     assert process.wait() == 0
+
+
+def test_an_interrupted_plan_says_so_in_one_line(make_job: MakeJob, tmp_path: Path) -> None:
+    titles = {f"t{n}": {"en.srt": srt(*(f"Title {n}, line {k}." for k in range(500)))} for n in range(150)}
+    process = subprocess.Popen(
+        [DUB, "run", str(make_job(titles))], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr
+    assert "plan:" in process.stderr.readline()  # the first track is planned, by one of several processes
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "dub: stopped; what is finished is kept, run the same command to go on\n"
+    assert not (tmp_path / "out").exists()
