@@ -14,6 +14,7 @@ from av.audio.resampler import AudioResampler
 from pipeline.audio.blocks import Samples
 from pipeline.audio.clip import resample
 
+BLOCK = 1 << 18  # samples read at once
 UNKNOWN = 2**63 - 1  # frames that libsndfile gives for a FLAC stream of unstated length
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
@@ -24,11 +25,21 @@ def decode(source: Source, rate: int | None = None, mono: bool = True) -> tuple[
     (n,) with ``mono``, the mean of the channels, else (n, channels). Resampled to ``rate`` if given.
     ValueError naming the fault for what is no audio.
     """
-    with _opened(source) as (file, name):
-        samples, found = _soundfile(file, name) or _av(file, name)
+    parts, rates = zip(*blocks(source), strict=True)
+    samples, found = np.concatenate(parts), rates[0]
     if mono:
         samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
     return resample(samples, found, rate or found), rate or found
+
+
+def blocks(source: Source) -> Iterator[tuple[Samples, int]]:
+    """The sound of a file in blocks of float32 (n, channels), each with its rate in Hz; at least one.
+
+    ValueError naming the fault for what is no audio, as soon as it is met.
+    """
+    with _opened(source) as (file, name):
+        sound = _soundfile(file)
+        yield from _read(sound, name) if sound else _av(file, name)
 
 
 def duration(source: Source) -> float:
@@ -61,7 +72,7 @@ def _probed(file: BinaryIO, name: str) -> Iterator[av.container.InputContainer]:
         raise ValueError(f"{name}: {fault.strerror}") from fault
 
 
-def _soundfile(file: BinaryIO, name: str) -> tuple[Samples, int] | None:
+def _soundfile(file: BinaryIO) -> soundfile.SoundFile | None:
     """FLAC and WAV by libsndfile, which is several times faster; None for anything else."""
     start = file.tell()
     magic = file.read(4)
@@ -73,30 +84,42 @@ def _soundfile(file: BinaryIO, name: str) -> tuple[Samples, int] | None:
     except soundfile.LibsndfileError:  # an encoding in WAV that it does not know, or rubbish
         file.seek(start)
         return None
+    if sound.frames == UNKNOWN:
+        file.seek(start)
+        return None
+    return sound
+
+
+def _read(sound: soundfile.SoundFile, name: str) -> Iterator[tuple[Samples, int]]:
+    count = 0
     with sound:
-        if sound.frames == UNKNOWN:
-            file.seek(start)
-            return None
-        try:
-            samples = sound.read(dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as fault:
-            raise ValueError(f"{name}: {fault.error_string}") from fault
-        if len(samples) != sound.frames:
-            raise ValueError(f"{name}: damaged, {len(samples)} of {sound.frames} samples can be read")
-        return samples, sound.samplerate
+        while not count or count < sound.frames:
+            try:
+                samples = sound.read(BLOCK, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as fault:
+                raise ValueError(f"{name}: {fault.error_string}") from fault
+            count += len(samples)
+            if len(samples) < BLOCK and count != sound.frames:
+                raise ValueError(f"{name}: damaged, {count} of {sound.frames} samples can be read")
+            yield np.asarray(samples, np.float32), sound.samplerate
+            if not len(samples):
+                return
 
 
-def _av(file: BinaryIO, name: str) -> tuple[Samples, int]:
+def _av(file: BinaryIO, name: str) -> Iterator[tuple[Samples, int]]:
     with _probed(file, name) as container:
         if not container.streams.audio:
             raise ValueError(f"{name}: no audio stream")
         stream = container.streams.audio[0]
         resampler = AudioResampler(format="flt", layout=stream.layout, rate=stream.rate)
-        parts = [
-            out.to_ndarray().reshape(-1, stream.channels)
-            for frame in container.decode(stream)
-            for out in resampler.resample(frame)
-        ]
-        if not parts:
+        found = False
+        try:
+            for frame in container.decode(stream):
+                for out in resampler.resample(frame):
+                    found = True
+                    samples = np.asarray(out.to_ndarray(), np.float32).reshape(-1, stream.channels)
+                    yield samples, stream.rate
+        except av.FFmpegError as fault:
+            raise ValueError(f"{name}: {fault.strerror}") from fault
+        if not found:
             raise ValueError(f"{name}: no audio in it")
-        return np.concatenate(parts), stream.rate
