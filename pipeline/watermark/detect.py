@@ -1,0 +1,213 @@
+"""Finds keys' marks in audio of any length, and says how likely chance alone would look like that."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import special
+
+from pipeline.watermark import magnitude
+from pipeline.watermark import payload as payloads
+from pipeline.watermark.check import check_rate, check_samples
+from pipeline.watermark.keys import Key
+from pipeline.watermark.piece import Piece
+from pipeline.watermark.reference import HOPS, PERIOD, PILOTS, Reference, reference
+from pipeline.watermark.spectrum import BINS, HOP, RATE, resample
+
+THRESHOLD = 1e-9  # p-value under which audio counts as marked
+WINDOW, STRIDE = 10, 5  # seconds compared at once, and from one window to the next
+SHORTEST = 0.25  # seconds
+RATES = (4_000, 192_000)
+SEARCHES = ("fast", "forensic")
+
+# Lags that count as independent, measured on wrong keys: tests/watermark/test_null.py holds them to it.
+LAGS = 146_000
+BEATS = 1_740
+SHARES = {"phase": 0.45, "loudness": 0.45, "joint": 0.1}  # of the false alarms that each test may raise
+CANDIDATES = 4  # peaks whose payload is looked at
+WORTH = 0.05  # p-value of the highest peak above which that is not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The best evidence of one key's mark. It is marked if `p` is under THRESHOLD."""
+
+    key: str  # name of the key
+    p: float  # chance that unmarked audio looks so, over every lag, speed, window and key tried
+    layer: str  # what was found: "phase", "loudness", or "joint": both and the payload together
+    payload: payloads.Payload | None  # None where no payload with a valid MAC was read
+    spans: tuple[tuple[float, float, float], ...]  # seconds from, to, and p-value of each window
+    offset: float  # seconds into the mark's period of 16 s at which the audio begins
+    polarity: int  # -1 where the waveform is upside down
+    tempo: float = 1.0  # pace against the marked original
+    pitch: float = 1.0  # frequency likewise
+
+    @property
+    def marked(self) -> bool:
+        return self.p < THRESHOLD
+
+
+@dataclass(slots=True)
+class _Best:
+    """The evidence of one window."""
+
+    log_p: float = 50.0
+    layer: str = "phase"
+    lag: int = 0
+    angle: float = 0.0
+    tempo: float = 1.0
+    pitch: float = 1.0
+    payload: payloads.Payload | None = None
+
+    def offer(self, log_p: float, layer: str, **facts: object) -> None:
+        log_p -= math.log(SHARES[layer])
+        if log_p < self.log_p:
+            self.log_p, self.layer = log_p, layer
+            for name, value in facts.items():
+                setattr(self, name, value)
+
+
+@dataclass(slots=True)
+class _Track:
+    windows: list[tuple[float, float, _Best]] = field(default_factory=list)
+    soft: np.ndarray = field(default_factory=lambda: np.zeros(payloads.LENGTH))
+
+
+class Detector:
+    """Looks for marks in a stream; memory does not grow with its length."""
+
+    def __init__(self, rate: int, keys: Key | Sequence[Key], *, search: str = "fast"):
+        """`rate` in Hz, 4,000 to 192,000; `search` "fast", or "forensic": other speeds and pitches too. ValueError."""
+        check_rate(rate, *RATES)
+        if search not in SEARCHES:
+            raise ValueError(f"found search {search!r}, expected one of {', '.join(SEARCHES)}")
+        self._keys = [keys] if isinstance(keys, Key) else list(keys)
+        if not self._keys:
+            raise ValueError("found no key, expected at least one")
+        self._rate, self._forensic = rate, search == "forensic"
+        self._tracks = [_Track() for _ in self._keys]
+        self._waiting = np.zeros(0, np.float32)
+        self._start = self._fresh = 0  # first sample that waits, and how many no window has held yet
+
+    def add(self, samples: np.ndarray) -> None:
+        """Floats (n,) or (n, channels). Raises ValueError."""
+        check_samples(samples)
+        mono = samples if samples.ndim == 1 else samples.mean(axis=1)
+        self._waiting = np.concatenate([self._waiting, mono.astype(np.float32)])
+        self._fresh += len(mono)
+        window, stride = WINDOW * self._rate, STRIDE * self._rate
+        while len(self._waiting) > window:
+            self._look(self._waiting[:window])
+            self._waiting = self._waiting[stride:]
+            self._start += stride
+            self._fresh = max(0, len(self._waiting) - (window - stride))
+
+    def findings(self) -> list[Finding]:
+        """One for each key, the best first. Raises ValueError for audio that is too short. The stream then ends."""
+        if not any(track.windows for track in self._tracks) and len(self._waiting) < SHORTEST * self._rate:
+            seconds = len(self._waiting) / self._rate
+            raise ValueError(f"found {seconds:.3f} s of audio, expected at least {SHORTEST} s")
+        if self._fresh > 0:
+            self._look(self._waiting[-WINDOW * self._rate :])
+            self._fresh = 0
+        found = [self._finding(key, track) for key, track in zip(self._keys, self._tracks, strict=True)]
+        return sorted(found, key=lambda finding: finding.p)
+
+    def _look(self, samples: np.ndarray) -> None:
+        piece = Piece(resample(samples, self._rate, RATE))
+        start = self._start / self._rate
+        for key, track in zip(self._keys, self._tracks, strict=True):
+            best = _compare(piece, reference(key), track.soft, self._start * RATE / self._rate)
+            if self._forensic:
+                _search(piece, reference(key), best)
+            track.windows.append((start, start + len(samples) / self._rate, best))
+
+    def _finding(self, key: Key, track: _Track) -> Finding:
+        start, _, best = min(track.windows, key=lambda window: window[2].log_p)
+        payload = best.payload or next((b.payload for _, _, b in track.windows if b.payload), None)
+        if payload is None and len(track.windows) > 1:
+            payload = payloads.decode(track.soft, key)
+        tried = math.log(len(track.windows) * len(self._keys))
+        return Finding(
+            key=key.name,
+            p=chance(best.log_p + tried),
+            layer=best.layer,
+            payload=payload,
+            spans=tuple((a, b, chance(found.log_p)) for a, b, found in track.windows),
+            offset=((-best.lag / RATE - start) % (PERIOD / RATE)),
+            polarity=-1 if math.cos(best.angle) < 0 else 1,
+            tempo=best.tempo,
+            pitch=best.pitch,
+        )
+
+
+def detect(samples: np.ndarray, rate: int, keys: Key | Sequence[Key], *, search: str = "fast") -> list[Finding]:
+    """Findings in samples (n,) or (n, channels), one for each key, the best first. ValueError for bad input."""
+    detector = Detector(rate, keys, search=search)
+    detector.add(samples)
+    return detector.findings()
+
+
+def chance(log_p: float) -> float:
+    """The chance of at least one in many, from the expected number of them."""
+    return -math.expm1(-math.exp(min(log_p, 50.0))) if log_p > -30 else math.exp(max(log_p, -700.0))
+
+
+def _compare(piece: Piece, keyed: Reference, soft: np.ndarray, at: float) -> _Best:
+    """The evidence in a window that begins with sample `at`; adds what it says of the payload to `soft`."""
+    best = _Best()
+    if piece.energy <= 0:
+        return best
+    found = piece.correlation(keyed.pilot_spectrum, PILOTS / BINS)
+    strength = (found.real**2 + found.imag**2) / 2  # exponential under chance alone
+    sway = magnitude.score(magnitude.features(piece.power), keyed)
+    high = int(sway.argmax())
+    best.offer(math.log(BEATS) + float(magnitude.log_p(float(sway[high]))), "loudness", lag=high * HOP)
+    peaks = _peaks(strength)
+    top = peaks[0]
+    log_p = math.log(LAGS) - float(strength[top])
+    best.offer(log_p, "phase", lag=top, angle=float(np.angle(found[top])))
+    if log_p > math.log(WORTH):
+        return best
+    for lag in peaks:
+        angle = float(np.angle(found[lag]))
+        bits, variance = piece.soft(keyed, lag, angle)
+        read = bits / np.sqrt(variance + 1e-12)
+        evidence = [
+            float(strength[lag]),
+            -math.log(max(float(special.chdtrc(int((variance > 0).sum()) or 1, float(read @ read))), 1e-300)),
+            -float(magnitude.log_p(float(sway[round(lag / HOP) % HOPS]))),
+        ]
+        both = sum(evidence)  # of three exponentials: a gamma distribution of that shape
+        joint = math.log(LAGS) - both + math.log1p(both + both**2 / 2)
+        best.offer(joint, "joint", lag=lag, angle=angle)
+        best.payload = best.payload or payloads.decode(read, keyed.key)
+        if lag == top:
+            soft += bits
+    return best
+
+
+def _peaks(strength: np.ndarray) -> list[int]:
+    """The highest peaks, best first, none within a few samples of a higher one."""
+    top = np.argpartition(strength, -40)[-40:]
+    kept: list[int] = []
+    for lag in top[np.argsort(-strength[top], kind="stable")].tolist():
+        if all(min(abs(lag - other), PERIOD - abs(lag - other)) > 6 for other in kept):
+            kept.append(lag)
+        if len(kept) == CANDIDATES:
+            break
+    return kept
+
+
+def _search(piece: Piece, keyed: Reference, best: _Best) -> None:
+    """Looks for the loudness layer at other paces and pitches."""
+    changes = magnitude.changes()
+    tried = math.log(BEATS * sum(len(tempi) for _, tempi in changes))
+    for pitch, tempi in changes:
+        found = magnitude.features(piece.power, pitch)
+        for tempo in tempi:
+            sway = magnitude.score(magnitude.paced(found, tempo), keyed)
+            high = int(sway.argmax())
+            log_p = tried + float(magnitude.log_p(float(sway[high])))
+            best.offer(log_p, "loudness", lag=high * HOP, tempo=tempo, pitch=pitch, angle=0.0)
