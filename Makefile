@@ -5,8 +5,9 @@ BIN := .venv/bin
 .DELETE_ON_ERROR:
 
 demo: .venv/core ## dub the demo title into six languages
+	test -f demo-output.key || $(BIN)/dub keys new demo-output.key
 	$(BIN)/dub run configs/demo.yaml
-	@echo; ls -l demo-output/*/*/dub.*
+	$(BIN)/dub detect --keys demo-output.key --output demo-output demo-output/*/*/dub.flac
 
 test: lint ## everything that must hold
 	$(BIN)/python -m pytest
@@ -35,4 +36,4 @@ bench: .venv/test ## the figures of docs/benchmarks.md
 	@touch $@
 
 clean:
-	rm -rf .venv build demo-output bench-output *.egg-info
+	rm -rf .venv build demo-output demo-output.key bench-output *.egg-info

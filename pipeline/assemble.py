@@ -20,8 +20,9 @@ from pipeline.audio.level import Limiter, gain_db
 from pipeline.audio.loudness import Meter
 from pipeline.audio.take import decode_take
 from pipeline.config import ConfigError, Job
+from pipeline.marking import marked, verified
 from pipeline.model import Utterance
-from pipeline.plan import FORMAT, TrackPlan, engine
+from pipeline.plan import FORMAT, TrackPlan, engine, mark
 from pipeline.report.track import figures, subtitles
 from pipeline.speak import take_name
 from pipeline.spool import Spool
@@ -69,20 +70,27 @@ class Placed:
 def assemble(job: Job, track: TrackPlan, missing: dict[str, str], store: Store) -> dict[str, Any]:
     """Make and commit one track; `missing` maps keys of chunks that could not be spoken to the reasons.
 
-    Returns the track's figures. Raises BadTakes, StoreError. The track exists once its manifest does: an older
-    manifest goes first, the new one comes last.
+    Returns the track's figures. Raises BadTakes, Unmarked, StoreError. The track exists once its manifest
+    does: an older one goes first, the new one comes last.
     """
     delivery = file_format(job)
     audio = f"dub{delivery.extension}"
     with (
         tempfile.TemporaryDirectory(prefix="dub-", dir=store.workplace()) as folder,
-        Spool(Path(folder) / "mix") as spool,
+        Spool(Path(folder) / "mix") as mix,
+        Spool(Path(folder) / "marked") as spool,
     ):
-        meter = Meter(delivery.rate)
-        placed = list(_mix(job, track, missing, store, delivery.rate, spool, meter))
+        placed = list(_mix(job, track, missing, store, delivery.rate, mix))
         if not any(p.length for p in placed):
             raise ValueError("not one of its utterances could be spoken")
+        meter = Meter(delivery.rate)
+        for block in marked(mix.blocks(), delivery.rate, job, track.digest):
+            meter.add(spool.append(block))
+        meter.add(_padding(spool, delivery.rate))
         level = _write(Path(folder) / audio, spool, meter, delivery, job, _tags(track, job))
+        spoken = sum(p.length for p in placed) / delivery.rate
+        encoded = Path(folder) / audio
+        level["watermark_p"] = verified(encoded, spool.blocks(), delivery.rate, spoken, job, track.digest)
         report = figures(track, placed, level, delivery.rate, spool.length)
         files = {audio: Path(folder) / audio}
         for name, data in (("dub.srt", subtitles(placed, delivery.rate)), ("report.json", pretty(report))):
@@ -102,9 +110,9 @@ def file_format(job: Job) -> Delivery:
 
 
 def _mix(
-    job: Job, track: TrackPlan, missing: dict[str, str], store: Store, rate: int, spool: Spool, meter: Meter
+    job: Job, track: TrackPlan, missing: dict[str, str], store: Store, rate: int, spool: Spool
 ) -> Iterator[Placed]:
-    """Put every utterance onto the spool, in time order, and measure on the way. Overlaps add at full level."""
+    """Put every utterance onto the spool, in time order. Overlaps add at full level."""
     pending = np.zeros(0, np.float32)  # from `done` on: still open to utterances that start before its end
     done = cursor = 0
     for voiced in _voiced(track, missing, store):
@@ -115,9 +123,8 @@ def _mix(
             # No later utterance reaches further back than its lead-in: what lies before is settled.
             settled = max(done, placed.start - round(LEAD_IN * rate))
             cut = min(settled - done, pending.size)
-            meter.add(spool.append(pending[:cut]))
-            for silence in spool.skip(settled - done - cut):
-                meter.add(silence)
+            spool.append(pending[:cut])
+            spool.skip(settled - done - cut)
             pending, done = pending[cut:], settled
             shift = placed.start - done
             grown = np.zeros(max(pending.size, shift + clip.size), np.float32)
@@ -126,11 +133,9 @@ def _mix(
             pending = grown
         cursor = max(cursor, placed.start + placed.length) + round(fitting.UNTIMED_PAUSE * rate)
         yield placed
-    meter.add(spool.append(pending))
+    spool.append(pending)
     if track.programme is not None:
-        for silence in spool.skip(round(track.programme * rate) - spool.length):
-            meter.add(silence)
-    meter.add(_padding(spool, rate))
+        spool.skip(round(track.programme * rate) - spool.length)
 
 
 def _padding(spool: Spool, rate: int) -> np.ndarray:
@@ -279,7 +284,7 @@ def _commit(job: Job, track: TrackPlan, files: dict[str, Path], missing: dict[st
         "voices": dict(track.voices),
         "delivery": job.delivery.model_dump(),
         "fit": job.fit.model_dump(),
-        "watermark": "off",
+        "watermark": mark(job, track.digest),
         "consents": [],
         "missing": lost,
         "files": facts,

@@ -19,8 +19,12 @@ from pipeline.report import tables
 from pipeline.report.progress import Reporter
 from pipeline.store import Store, StoreError
 from pipeline.survey import Track, survey, unique_takes
+from pipeline.watermark.keys import VARIABLE, Key, read_keys, write_key
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+keys = typer.Typer(no_args_is_help=True, help="Make watermark keys.")
+app.add_typer(keys, name="keys")
 
 JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file: a path or URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines instead of tables.")]
@@ -160,6 +164,66 @@ def languages(
     tables.console().print(made)
     print(f"\nvoices: {', '.join(speaker.own_voices())}")
     return 0
+
+
+@keys.command()
+@_guarded
+def new(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write it; must not exist.")],
+) -> int:
+    """Make a watermark key: 32 random bytes in a file that only you can read. Only its public name is shown."""
+    key = Key.new()
+    try:
+        write_key(file, key)
+    except FileExistsError:
+        raise ConfigError(f"{file}: found a file there, expected none: a key is never overwritten") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: found {error.strerror}, expected a folder to write to") from None
+    print(f"key {key.name} written to {file}; keep it secret, and keep it: without it no mark is found")
+    return 0
+
+
+@app.command()
+@_guarded
+def detect(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Audio or video: paths or URLs.")],
+    keys: Annotated[str | None, typer.Option(help=f"A file of keys; without it {VARIABLE} is read.")] = None,
+    search: Annotated[str, typer.Option(help="fast, or forensic: also at another pace or pitch.")] = "fast",
+    threshold: Annotated[float, typer.Option(help="The p-value under which a file counts as marked.")] = 1e-9,
+    output: Annotated[str | None, typer.Option(help="An output folder whose manifests name the tracks.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Look for watermarks: 0 all marked, 4 some are not, 3 some could not be read."""
+    from pipeline.evidence import examine, look_up
+    from pipeline.report import marks
+    from pipeline.watermark.detect import SEARCHES
+
+    if search not in SEARCHES:
+        raise ConfigError(f"--search: found {search!r}, expected one of {', '.join(SEARCHES)}")
+    if not 0 < threshold < 1:
+        raise ConfigError(f"--threshold: found {threshold}, expected a p-value between 0 and 1, such as 1e-9")
+    known = _detecting_keys(keys)
+    evidence = []
+    for file in files:
+        evidence.append(examine(file, known, search=search, threshold=threshold))
+        if as_json:
+            print(json.dumps(evidence[-1].as_dict()), flush=True)
+    if not as_json:
+        tracks = [f.payload.hex()[4:] for e in evidence for f in e.findings[:1] if f.payload]
+        marks.show(tables.console(), evidence, look_up(Store(output), tracks) if output and tracks else {})
+    return 3 if any(e.error for e in evidence) else 0 if all(e.marked for e in evidence) else 4
+
+
+def _detecting_keys(source: str | None) -> list[Key]:
+    try:
+        found = read_keys(source)
+    except FileNotFoundError:
+        raise ConfigError(f"--keys: found no file {source}, expected one that dub keys new made") from None
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"--keys: {error}") from None
+    if not found:
+        raise ConfigError(f"found no key, expected --keys FILE or keys in the environment variable {VARIABLE}")
+    return found
 
 
 def _problems(tracks: list[Track]) -> list[dict[str, Any]]:

@@ -6,9 +6,10 @@ import unicodedata
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
-from pipeline.store import read_file, resolve
+from pipeline.store import is_url, read_file, resolve
+from pipeline.watermark.keys import VARIABLE, Key, read_keys
 
 _NAME = re.compile(r"[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
 
@@ -83,6 +84,22 @@ class Speak(_Strict):
     no_progress: int = Field(1800, ge=10)
 
 
+class Watermark(_Strict):
+    """How tracks are marked: a file of keys (None: the environment), and how strongly."""
+
+    keys: str | None = None
+    strength: float = Field(1.0, ge=0.5, le=2)
+
+
+def _off(value: Any) -> Any:
+    """YAML reads a bare off as a truth value."""
+    if value is False or value == "off":
+        return None
+    if not isinstance(value, dict | Watermark):
+        raise ValueError(f"found {value!r}, expected off, or keys and strength")
+    return value
+
+
 class Job(_Strict):
     """A job file."""
 
@@ -96,7 +113,14 @@ class Job(_Strict):
     delivery: Delivery = Delivery()
     fit: Fit = Fit()
     speak: Speak = Speak()
+    watermark: Annotated[Watermark | None, BeforeValidator(_off)] = Watermark()
     storage_options: dict[str, Any] = {}
+    _key: Key | None = PrivateAttr(None)  # goes to the workers with the job; never shown
+
+    @property
+    def key(self) -> Key | None:
+        """The key that marks tracks; None where the watermark is off."""
+        return self._key
 
 
 class ScriptSource(_Strict):
@@ -128,14 +152,29 @@ def load_job(url: str, options: dict[str, Any] | None = None) -> Job:
     if isinstance(raw.get("engine"), str):
         raw["engine"] = {"name": raw["engine"]}
     job: Job = check(Job, raw, url)
-    engine = job.engine
-    return job.model_copy(
-        update={
-            "catalogue": resolve(job.catalogue, url),
-            "output": resolve(job.output, url),
-            "engine": engine,
-        }
-    )
+    job = job.model_copy(update={"catalogue": resolve(job.catalogue, url), "output": resolve(job.output, url)})
+    job._key = _marking_key(job.watermark, url) if job.watermark else None
+    return job
+
+
+def _marking_key(watermark: Watermark, url: str) -> Key:
+    """The first key of the job's file of keys, or of the environment. Raises ConfigError."""
+    source = resolve(watermark.keys, url) if watermark.keys else None
+    if source and is_url(source):
+        raise ConfigError(f"{url}: watermark.keys: found the URL {source}, expected a file on this machine")
+    try:
+        keys = read_keys(source)
+    except FileNotFoundError:
+        raise ConfigError(f"{url}: watermark.keys: found no file {source}, expected one; make it: "
+                          f"dub keys new {source}") from None  # fmt: skip
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{url}: watermark.keys: {error}") from None
+    if not keys:
+        raise ConfigError(
+            f"{url}: watermark: found no key, expected watermark.keys with a file (dub keys new FILE makes one), "
+            f"a key in the environment variable {VARIABLE}, or watermark: off"
+        )
+    return keys[0]
 
 
 class _Loader(yaml.SafeLoader):
@@ -189,6 +228,7 @@ def _keys(model: Any, path: tuple[Any, ...]) -> list[str]:
         field = getattr(model, "model_fields", {}).get(part)
         values = get_args(model)[-1:]  # of dict[str, Model]
         model = field.annotation if field is not None else values[0] if values else model
+        model = next((kind for kind in get_args(model) if hasattr(kind, "model_fields")), model)  # of Model | None
     return list(getattr(model, "model_fields", {}))
 
 

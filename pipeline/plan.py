@@ -26,6 +26,7 @@ from pipeline.text.join import join
 from pipeline.text.languages import match
 from pipeline.text.markup import turns
 from pipeline.text.pace import predict
+from pipeline.watermark.payload import VERSIONS, Payload
 
 FORMAT = 1  # of takes and tracks: raise it when the same inputs shall give other bytes
 PARALLEL = 32  # tracks from which planning is spread over processes
@@ -256,6 +257,14 @@ def _identity_of(name: str, options: str) -> bytes:
     return canonical({"format": FORMAT, "engine": _engine(name, options).identity()})
 
 
+def mark(job: Job, track: str = "") -> str | dict[str, Any]:
+    """What tracks are marked with, as manifests say it; with the digest of a track, its payload too."""
+    if job.watermark is None or job.key is None:
+        return "off"
+    found = {"key": job.key.name, "strength": job.watermark.strength, "version": VERSIONS[-1]}
+    return {**found, "payload": Payload.of(job.key, track).hex()} if track else found
+
+
 def _digest(track: TrackPlan, job: Job, speaker: Engine) -> str:
     """Of everything that shapes the files of a track. Two plans with one digest give the same bytes."""
     shape: dict[str, Any] = {
@@ -267,6 +276,7 @@ def _digest(track: TrackPlan, job: Job, speaker: Engine) -> str:
         "voices": track.voices,
         "delivery": job.delivery.model_dump(),
         "fit": job.fit.model_dump(),
+        "watermark": mark(job),
         "engine": speaker.identity(),
         "problems": [[p.line, p.found, p.expected, p.level] for p in track.problems],
         "utterances": [[u.id, u.start, u.end, u.window, [c.key for c in u.chunks]] for u in track.utterances],

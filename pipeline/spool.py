@@ -24,17 +24,18 @@ class Spool:
         self._file.close()
 
     def append(self, samples: np.ndarray) -> np.ndarray:
-        """Add audio; returns it."""
-        if samples.size:
+        """Add audio, or silence where there is no sound in it; returns it."""
+        if not samples.any():
+            self.skip(samples.size)
+        else:
             self._file.write(np.ascontiguousarray(samples, np.float32).data)
             self._add(True, samples.size)
         return samples
 
-    def skip(self, count: int) -> Iterator[np.ndarray]:
-        """Add silence; returns it in blocks."""
+    def skip(self, count: int) -> None:
+        """Add silence."""
         if count > 0:
             self._add(False, count)
-        return _zeros(count)
 
     def _add(self, audio: bool, count: int) -> None:
         self._runs.append((audio, count))

@@ -13,6 +13,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # `import s3`, `import faulty`: the tests' own parts
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
 
+os.environ["DUBLINE_WATERMARK_KEY"] = "dubmark1:" + "A" * 43  # every job of the tests is marked
+
 MakeJob = Callable[..., Path]
 
 

@@ -106,7 +106,7 @@ def test_utterances_that_overlap_are_added_at_full_level(make: Make) -> None:
     level = {"loudness": -30.0}  # so far down that nothing is limited
     parts = []
     for chosen in (cues, cues[:1], cues[1:]):
-        made = make(vtt(*chosen), "en.vtt", titles=cast, delivery=level)
+        made = make(vtt(*chosen), "en.vtt", titles=cast, delivery=level, watermark=False)
         assert [row["stretch"] for row in made.report["utterances"]] == [1.0] * len(chosen)
         assert made.figures["limited"] is False
         parts.append(made.audio() / 10 ** (made.figures["gain_db"] / 20))
@@ -413,8 +413,9 @@ def test_a_spool_gives_back_what_it_was_given_and_keeps_silence_off_the_disk(tmp
     first, second = random.standard_normal(100_000, np.float32), random.standard_normal(7, np.float32)
     with Spool(tmp_path / "mix") as spool:
         assert spool.append(first) is first
-        assert sum(block.size for block in spool.skip(10_000_000)) == 10_000_000
-        assert list(spool.skip(-5)) == []
+        spool.skip(9_000_000)
+        spool.append(np.zeros(1_000_000, np.float32))
+        spool.skip(-5)
         spool.append(np.zeros(0, np.float32))
         spool.append(second)
         assert spool.length == 10_100_007

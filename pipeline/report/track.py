@@ -41,6 +41,7 @@ def figures(
             "true_peak_dbtp": round(level["true_peak"], 2),
             "gain_db": round(level["gain"], 2),
             "limited": level["limited"],
+            "watermark_p": level["watermark_p"],
         },
         "flags": {flag: flags.count(flag) for flag in sorted(set(flags))},
         "notes": [f"line {p.line}: found {p.found}, expected {p.expected}" for p in track.problems],

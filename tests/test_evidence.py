@@ -1,0 +1,117 @@
+"""What `dub detect` says of files, for people and machines."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from test_cli import dub
+
+from pipeline.evidence import Evidence, examine
+from pipeline.watermark import Finding, Key, Payload, embed, write_key
+
+RATE = 24_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key, a file whose last 15 of 45 s are marked with it, an unmarked one, and files that are no audio."""
+    folder = tmp_path_factory.mktemp("evidence")
+    key = Key.new()
+    write_key(folder / "key", key)
+    plain = np.random.default_rng(1).normal(0, 0.05, 45 * RATE).astype(np.float32)
+    part = embed(plain[30 * RATE :], RATE, key, Payload.of(key, "0123456789ab"))
+    soundfile.write(folder / "marked.ogg", np.concatenate([plain[: 30 * RATE], part]), RATE)
+    soundfile.write(folder / "plain.flac", plain, RATE)
+    soundfile.write(folder / "silent.wav", np.zeros(RATE), RATE)
+    soundfile.write(folder / "short.wav", plain[:1000], RATE)
+    (folder / "text.mp3").write_text("no sound in here")
+    return folder
+
+
+def test_the_exit_code_tells_whether_all_are_marked(folder: Path) -> None:
+    key, marked = ["--keys", f"{folder}/key"], f"{folder}/marked.ogg"
+    assert dub("detect", *key, marked).returncode == 0
+    assert dub("detect", *key, marked, f"{folder}/plain.flac").returncode == 4
+    done = dub("detect", *key, marked, f"{folder}/text.mp3", f"{folder}/none.wav", f"{folder}/short.wav")
+    assert done.returncode == 3
+    assert "text.mp3: Invalid data found" in done.stdout
+    assert "none.wav does not exist" in done.stdout
+    assert "short.wav: found 0.042 s of audio, expected at least 0.25 s" in done.stdout
+
+
+def test_a_table_shows_where_the_mark_is(folder: Path) -> None:
+    row = next(
+        x for x in dub("detect", "--keys", f"{folder}/key", f"{folder}/marked.ogg").stdout.splitlines() if "█" in x
+    )
+    assert "marked" in row
+    assert "0123456789ab" in row
+    assert "·····" in row.split("█")[0]
+    assert row.rstrip().endswith("0:45")
+
+
+def test_json_has_every_finding(folder: Path) -> None:
+    done = dub("detect", "--json", "--keys", f"{folder}/key", f"{folder}/marked.ogg", f"{folder}/silent.wav")
+    marked, silent = (json.loads(line) for line in done.stdout.splitlines())
+    assert marked["marked"]
+    assert marked["seconds"] == 45
+    assert marked["findings"][0]["track"] == "0123456789ab"
+    assert marked["spans"][0][0] >= 20
+    assert marked["spans"][-1][1] == 45
+    assert not silent["marked"]
+    assert silent["findings"][0]["p"] == 1
+    assert silent["findings"][0]["payload"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--keys", "none"], "--keys: found no file none, expected one that dub keys new made"),
+        (["--search", "slow"], "--search: found 'slow', expected one of fast, forensic"),
+        (["--threshold", "2"], "--threshold: found 2.0, expected a p-value between 0 and 1"),
+    ],
+)
+def test_a_wrong_option_is_named(folder: Path, arguments: list[str], message: str) -> None:
+    done = dub("detect", *arguments, f"{folder}/plain.flac")
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_without_a_key_nothing_is_looked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DUBLINE_WATERMARK_KEY")
+    done = dub("detect", f"{folder}/plain.flac")
+    assert done.returncode == 2
+    assert "found no key, expected --keys FILE or keys in the environment variable" in done.stderr
+
+
+def test_a_new_key_is_private_and_never_overwrites(tmp_path: Path) -> None:
+    done = dub("keys", "new", f"{tmp_path}/key")
+    assert done.returncode == 0
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    text = (tmp_path / "key").read_text().strip()
+    assert Key.parse(text).name in done.stdout
+    assert text not in done.stdout
+    again = dub("keys", "new", f"{tmp_path}/key")
+    assert again.returncode == 2
+    assert "found a file there, expected none" in again.stderr
+    assert (tmp_path / "key").read_text().strip() == text
+    assert dub("keys", "new", f"{tmp_path}/no/key").returncode == 2
+
+
+def test_a_url_is_read(folder: Path) -> None:
+    key = Key.parse((folder / "key").read_text())
+    assert examine(f"file://{folder}/marked.ogg", [key]).marked
+
+
+def finding(**facts: Any) -> Finding:
+    shown = {"key": "k", "p": 1e-20, "layer": "phase", "payload": None, "spans": (), "offset": 0.0, "polarity": 1}
+    return Finding(**{**shown, **facts})
+
+
+def test_windows_that_overlap_are_one_span() -> None:
+    spans = ((0.0, 10.0, 1e-12), (5.0, 15.0, 1e-30), (10.0, 20.0, 0.3), (20.0, 30.0, 1e-10))
+    evidence = Evidence(file="a", seconds=30, findings=(finding(spans=spans),))
+    assert evidence.spans() == [(0.0, 15.0), (20.0, 30.0)]
+    assert Evidence(file="a", seconds=30, findings=(finding(p=0.5, spans=spans),)).spans() == []
