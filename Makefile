@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
+SPEECH ?= ../shared/speech
 
-.PHONY: demo test lint chaos fuzz bench clean
+.PHONY: demo test lint chaos fuzz bench bench-watermark clean
 .DELETE_ON_ERROR:
 
 demo: .venv/core ## dub the demo title into six languages
@@ -26,6 +27,9 @@ fuzz: .venv/test ## 5,000 mutations of each script format
 bench: .venv/test ## the figures of docs/benchmarks.md
 	$(BIN)/python benchmarks/run.py
 
+bench-watermark: .venv/bench ## the figures of the watermark, with the real speech of SPEECH=folder
+	$(BIN)/python benchmarks/watermark.py --speech $(SPEECH)
+
 .venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
@@ -33,6 +37,10 @@ bench: .venv/test ## the figures of docs/benchmarks.md
 
 .venv/test: .venv/core
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+.venv/bench: .venv/core
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
 clean:

@@ -11,7 +11,8 @@ from pipeline.watermark import magnitude
 from pipeline.watermark import payload as payloads
 from pipeline.watermark.check import check_rate, check_samples
 from pipeline.watermark.keys import Key
-from pipeline.watermark.piece import Piece
+from pipeline.watermark.piece import LOOKS, Piece, View
+from pipeline.watermark.queue import Queue
 from pipeline.watermark.reference import HOPS, PERIOD, PILOTS, Reference, reference
 from pipeline.watermark.spectrum import BINS, HOP, RATE, resample
 
@@ -27,6 +28,8 @@ BEATS = 1_740
 SHARES = {"phase": 0.45, "loudness": 0.45, "joint": 0.1}  # of the false alarms that each test may raise
 CANDIDATES = 4  # peaks whose payload is looked at
 WORTH = 0.05  # p-value of the highest peak above which that is not
+SIGNED = 2.0**-29  # chance that noise passes as a signed payload
+SAME = 8.0  # standard deviations with which coded bits agree with a payload that is known already
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +73,21 @@ class _Best:
 
 @dataclass(slots=True)
 class _Track:
+    """What is known of one key so far."""
+
     windows: list[tuple[float, float, _Best]] = field(default_factory=list)
-    soft: np.ndarray = field(default_factory=lambda: np.zeros(payloads.LENGTH))
+    soft: np.ndarray = field(default_factory=lambda: np.zeros(payloads.LENGTH))  # evidence for coded bits, added up
+    payload: payloads.Payload | None = None
+
+    def read(self, soft: np.ndarray, key: Key) -> payloads.Payload | None:
+        """The payload of one window: that of the window before, if it agrees, which costs less than to decode."""
+        if self.payload is not None:
+            agreement = float(soft @ (1 - 2.0 * payloads.encode(self.payload, key)))
+            if agreement > SAME * math.sqrt(float(soft @ soft) + 1e-12):
+                return self.payload
+        if found := payloads.decode(soft, key):
+            self.payload = found
+        return found
 
 
 class Detector:
@@ -87,19 +103,19 @@ class Detector:
             raise ValueError("found no key, expected at least one")
         self._rate, self._forensic = rate, search == "forensic"
         self._tracks = [_Track() for _ in self._keys]
-        self._waiting = np.zeros(0, np.float32)
+        self._waiting = Queue(np.zeros(0, np.float32))
         self._start = self._fresh = 0  # first sample that waits, and how many no window has held yet
 
     def add(self, samples: np.ndarray) -> None:
         """Floats (n,) or (n, channels). Raises ValueError."""
         check_samples(samples)
         mono = samples if samples.ndim == 1 else samples.mean(axis=1)
-        self._waiting = np.concatenate([self._waiting, mono.astype(np.float32)])
+        self._waiting.append(mono.astype(np.float32))
         self._fresh += len(mono)
         window, stride = WINDOW * self._rate, STRIDE * self._rate
         while len(self._waiting) > window:
-            self._look(self._waiting[:window])
-            self._waiting = self._waiting[stride:]
+            self._look(self._waiting.first(window))
+            self._waiting.drop(stride)
             self._start += stride
             self._fresh = max(0, len(self._waiting) - (window - stride))
 
@@ -109,7 +125,7 @@ class Detector:
             seconds = len(self._waiting) / self._rate
             raise ValueError(f"found {seconds:.3f} s of audio, expected at least {SHORTEST} s")
         if self._fresh > 0:
-            self._look(self._waiting[-WINDOW * self._rate :])
+            self._look(self._waiting.last(WINDOW * self._rate))
             self._fresh = 0
         found = [self._finding(key, track) for key, track in zip(self._keys, self._tracks, strict=True)]
         return sorted(found, key=lambda finding: finding.p)
@@ -118,14 +134,14 @@ class Detector:
         piece = Piece(resample(samples, self._rate, RATE))
         start = self._start / self._rate
         for key, track in zip(self._keys, self._tracks, strict=True):
-            best = _compare(piece, reference(key), track.soft, self._start * RATE / self._rate)
+            best = _compare(piece, reference(key), track)
             if self._forensic:
                 _search(piece, reference(key), best)
             track.windows.append((start, start + len(samples) / self._rate, best))
 
     def _finding(self, key: Key, track: _Track) -> Finding:
         start, _, best = min(track.windows, key=lambda window: window[2].log_p)
-        payload = best.payload or next((b.payload for _, _, b in track.windows if b.payload), None)
+        payload = best.payload or track.payload
         if payload is None and len(track.windows) > 1:
             payload = payloads.decode(track.soft, key)
         tried = math.log(len(track.windows) * len(self._keys))
@@ -135,7 +151,7 @@ class Detector:
             layer=best.layer,
             payload=payload,
             spans=tuple((a, b, chance(found.log_p)) for a, b, found in track.windows),
-            offset=((-best.lag / RATE - start) % (PERIOD / RATE)),
+            offset=(-best.lag / RATE - start * best.tempo) % (PERIOD / RATE),
             polarity=-1 if math.cos(best.angle) < 0 else 1,
             tempo=best.tempo,
             pitch=best.pitch,
@@ -154,38 +170,51 @@ def chance(log_p: float) -> float:
     return -math.expm1(-math.exp(min(log_p, 50.0))) if log_p > -30 else math.exp(max(log_p, -700.0))
 
 
-def _compare(piece: Piece, keyed: Reference, soft: np.ndarray, at: float) -> _Best:
-    """The evidence in a window that begins with sample `at`; adds what it says of the payload to `soft`."""
+def _compare(piece: Piece, keyed: Reference, track: _Track) -> _Best:
+    """The evidence in one window; adds what it says of the payload to the track's."""
     best = _Best()
-    if piece.energy <= 0:
+    if piece.view(LOOKS[0]).energy <= 0:
         return best
-    found = piece.correlation(keyed.pilot_spectrum, PILOTS / BINS)
-    strength = (found.real**2 + found.imag**2) / 2  # exponential under chance alone
     sway = magnitude.score(magnitude.features(piece.power), keyed)
     high = int(sway.argmax())
     best.offer(math.log(BEATS) + float(magnitude.log_p(float(sway[high]))), "loudness", lag=high * HOP)
+    for look in LOOKS:
+        _look_for(piece.view(look), keyed, track, sway, best)
+        if best.payload is not None:  # nothing is left to learn
+            break
+    return best
+
+
+def _look_for(view: View, keyed: Reference, track: _Track, sway: np.ndarray, best: _Best) -> None:
+    """The phase layer, with bins weighted in one way."""
+    found = view.correlation(keyed.pilot_spectrum, PILOTS / BINS)
+    strength = (found.real**2 + found.imag**2) / 2  # exponential under chance alone
     peaks = _peaks(strength)
     top = peaks[0]
-    log_p = math.log(LAGS) - float(strength[top])
+    log_p = math.log(LAGS * len(LOOKS)) - float(strength[top])
     best.offer(log_p, "phase", lag=top, angle=float(np.angle(found[top])))
     if log_p > math.log(WORTH):
-        return best
+        return
     for lag in peaks:
         angle = float(np.angle(found[lag]))
-        bits, variance = piece.soft(keyed, lag, angle)
+        bits, variance = view.soft(keyed, lag, angle)
         read = bits / np.sqrt(variance + 1e-12)
+        payload = track.read(read, keyed.key)
+        carried = special.chdtrc(int((variance > 0).sum()) or 1, float(read @ read))
         evidence = [
             float(strength[lag]),
-            -math.log(max(float(special.chdtrc(int((variance > 0).sum()) or 1, float(read @ read))), 1e-300)),
+            # Two ways of seeing that bits are carried: that they are strong, or that they are signed.
+            -math.log(min(1.0, 2 * max(min(float(carried), SIGNED if payload else 1.0), 1e-300))),
             -float(magnitude.log_p(float(sway[round(lag / HOP) % HOPS]))),
         ]
         both = sum(evidence)  # of three exponentials: a gamma distribution of that shape
-        joint = math.log(LAGS) - both + math.log1p(both + both**2 / 2)
+        joint = math.log(LAGS * len(LOOKS)) - both + math.log1p(both + both**2 / 2)
         best.offer(joint, "joint", lag=lag, angle=angle)
-        best.payload = best.payload or payloads.decode(read, keyed.key)
         if lag == top:
-            soft += bits
-    return best
+            track.soft += bits
+        if payload:
+            best.payload = payload
+            return
 
 
 def _peaks(strength: np.ndarray) -> list[int]:

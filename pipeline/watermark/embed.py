@@ -4,7 +4,7 @@ After Arnold, Baum and Voessing, "A phase modulation audio watermarking techniqu
 docs/watermark.md has the formulas.
 """
 
-from collections.abc import Iterator
+import math
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d, uniform_filter1d
@@ -12,15 +12,18 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d,
 from pipeline.watermark.check import check_rate, check_samples
 from pipeline.watermark.keys import Key
 from pipeline.watermark.payload import Payload
+from pipeline.watermark.queue import Queue
 from pipeline.watermark.reference import HOPS, reference
-from pipeline.watermark.spectrum import HIGH, HOP, LOW, RATE, resample, spectrum, waveform
+from pipeline.watermark.spectrum import FRAME, HIGH, HOP, LOW, RATE, resample, spectrum, waveform
 
 STEP = 0.45  # radians that a phase moves toward the reference in one pass
 PASSES = 2  # that move phases; one more restores magnitudes
 REACH = 0.9  # radians that a phase moves in all
 ROOM = 0.315  # amplitude of the mark against that of the speech around it, in frequency and in time
-SWAY_DB = 1.5  # of the loudness of a band, either way
+SWAY_DB = 1.75  # of the loudness of a band, either way
 CRISP = 32  # samples at 16 kHz (2 ms) over which the mark's level follows the speech's
+QUIET = 1e-6  # amplitude under which there is nothing to mark
+SILENCE = 0.001  # seconds of zeros that stay zeros
 BLOCK = 4  # seconds marked at once
 RATES = (8_000, 192_000)
 STRENGTHS = (0.5, 2.0)
@@ -44,44 +47,44 @@ class Embedder:
         self._sway = 10 ** (strength * SWAY_DB / 20 * keyed.loudness_of_bins()) - 1
         self._edge = rate // 5 if rate % 5 == 0 else rate  # around a block: whole at both rates, longer than any reach
         self._block = BLOCK * rate
-        self._waiting = np.zeros((0, 1), np.float32)  # from `edge` before the next block on
+        self._waiting: Queue | None = None  # from `edge` before the next block on
         self._at = 0  # blocks marked
-        self._mono = True
+        self._shape: tuple[int, ...] = ()  # of one sample, as given
+        self._type: np.dtype = np.dtype(np.float32)
 
     def process(self, samples: np.ndarray) -> np.ndarray:
         """Takes floats (n,) or (n, channels) in [-1, 1] and gives out what is ready, in the same shape and type."""
         check_samples(samples)
-        taken = samples[:, None] if samples.ndim == 1 else samples
-        if self._at or len(self._waiting):
-            if taken.shape[1] != self._waiting.shape[1]:
-                raise ValueError(f"found {taken.shape[1]} channels, expected {self._waiting.shape[1]} as before")
-            self._waiting = np.concatenate([self._waiting, taken])
-        else:
-            self._waiting = np.concatenate([np.zeros((self._edge, taken.shape[1]), taken.dtype), taken])
-            self._mono = samples.ndim == 1
-        ready = list(self._blocks(self._block + 2 * self._edge))
-        return self._joined(ready)
+        if self._waiting is None:
+            self._shape, self._type = samples.shape[1:], samples.dtype
+            self._waiting = Queue(np.zeros((self._edge, *self._shape), self._type))
+        if (samples.shape[1:], samples.dtype) != (self._shape, self._type):
+            found, before = (f"{t} in {math.prod(s)} channels" for t, s in
+                             ((samples.dtype, samples.shape[1:]), (self._type, self._shape)))  # fmt: skip
+            raise ValueError(f"found {found}, expected {before} as in the block before")
+        self._waiting.append(samples)
+        return self._ready()
 
     def flush(self) -> np.ndarray:
         """The rest. The embedder is then at its end."""
+        if self._waiting is None:
+            return np.zeros(0, np.float32)
         rest = max(0, len(self._waiting) - self._edge)
-        padding = np.zeros((self._block + self._edge, self._waiting.shape[1]), self._waiting.dtype)
-        self._waiting = np.concatenate([self._waiting, padding])
-        out = list(self._blocks(self._block + 2 * self._edge))
-        return self._joined(out)[:rest]
+        self._waiting.append(np.zeros((self._block + self._edge, *self._shape), self._type))
+        return self._ready()[:rest]
 
-    def _joined(self, blocks: list[np.ndarray]) -> np.ndarray:
-        empty = np.zeros((0, self._waiting.shape[1]), self._waiting.dtype)
-        out = np.concatenate([empty, *blocks]).astype(self._waiting.dtype)
-        return out[:, 0] if self._mono else out
-
-    def _blocks(self, need: int) -> Iterator[np.ndarray]:
+    def _ready(self) -> np.ndarray:
+        assert self._waiting is not None
+        need = self._block + 2 * self._edge
+        out = [np.zeros((0, *self._shape), self._type)]
         while len(self._waiting) >= need:
-            around = self._waiting[:need]
-            marked = [self._mark(around[:, channel]) for channel in range(around.shape[1])]
-            yield np.stack(marked, axis=1)
-            self._waiting = self._waiting[self._block :]
+            around = self._waiting.first(need)
+            channels = around.reshape(need, -1).T
+            marked = np.stack([self._mark(channel) for channel in channels], axis=1)
+            out.append(marked.reshape(-1, *self._shape).astype(self._type))
+            self._waiting.drop(self._block)
             self._at += 1
+        return np.concatenate(out)
 
     def _mark(self, around: np.ndarray) -> np.ndarray:
         """The middle of `around` (edge + block + edge,), marked."""
@@ -91,9 +94,12 @@ class Embedder:
             return around[inside]
         low = resample(speech, self._rate, RATE)
         low = low[: len(low) // HOP * HOP]
+        mark = np.zeros_like(low)
         first = (self._at * BLOCK * RATE - self._edge * RATE // self._rate) // HOP - 3
-        places = np.arange(first, first + len(low) // HOP + 3) % HOPS
-        mark = self._shaped(low, self._phases[places], self._sway[places])
+        for start, end in _runs(np.abs(low).reshape(-1, HOP).max(axis=1) > QUIET):
+            places = np.arange(first + start, first + end + 3) % HOPS
+            part = slice(start * HOP, end * HOP)
+            mark[part] = self._shaped(low[part], self._phases[places], self._sway[places])
         mark = resample(mark, RATE, self._rate)
         mark = np.pad(mark[: len(speech)], (0, max(0, len(speech) - len(mark))))
         return around[inside] + _tamed(speech, mark, self._rate)[inside]
@@ -131,6 +137,12 @@ def embed(samples: np.ndarray, rate: int, key: Key, payload: Payload, *, strengt
     return np.concatenate([embedder.process(samples), embedder.flush()])
 
 
+def _runs(loud: np.ndarray) -> list[list[int]]:
+    """First and last hops of what is to be marked: where it is loud, and the frames that reach into that."""
+    near = maximum_filter1d(loud, 2 * FRAME // HOP + 1)
+    return np.flatnonzero(np.diff(near, prepend=False, append=False)).reshape(-1, 2).tolist()
+
+
 def _angle(z: np.ndarray) -> np.ndarray:
     return np.arctan2(z.imag, z.real)
 
@@ -153,9 +165,10 @@ def _room(speech: np.ndarray, change: np.ndarray, room: np.float32) -> np.ndarra
 
 def _tamed(speech: np.ndarray, mark: np.ndarray, rate: int) -> np.ndarray:
     """The mark, gone where there is digital silence, and smaller where the sum would clip."""
-    silence = 2 * (rate // 2000) + 1  # samples: 1 ms of zeros, not the zero crossing of a wave
-    zeros = maximum_filter1d(np.abs(speech), silence) == 0
-    mark = np.where(maximum_filter1d(zeros, silence), 0, mark)
+    edges = np.flatnonzero(np.diff(speech == 0, prepend=False, append=False))
+    for start, end in edges.reshape(-1, 2).tolist():
+        if end - start >= SILENCE * rate:  # not the zero crossing of a wave
+            mark[start:end] = 0
     over = (np.abs(speech + mark) > 1) & (np.abs(speech) <= 1)
     if not over.any():
         return mark

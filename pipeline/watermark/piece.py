@@ -1,5 +1,8 @@
 """Up to 16 s of audio, made ready once and compared with many keys."""
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from scipy import fft
 from scipy.ndimage import uniform_filter
@@ -8,27 +11,62 @@ from pipeline.watermark import payload as payloads
 from pipeline.watermark.reference import FRAMES, PERIOD, Reference
 from pipeline.watermark.spectrum import CELL, HIGH, HOP, LOW, mdct, spectrum, waveform
 
-KNEE = 1.5  # power against the noise at which a bin counts a third
 FLOOR = 0.2  # quantile of a bin's power over time that stands for the noise
-NEAR = (5, 3)  # hops and bins over which power is smoothed for that comparison
 LEAN = 0.05  # power to which louder bins count more
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How much a bin counts by its power against the noise `over`: (over / (over + knee)) ** slope."""
+
+    knee: float
+    slope: int
+    near: tuple[int, int]  # hops and bins over which power is smoothed for that
+
+
+# Codecs leave noise that follows the speech, so that weak bins hold evidence too; other noise buries them.
+LOOKS = (Look(1.0, 1, (1, 1)), Look(2.0, 2, (5, 3)))
+
+
 class Piece:
-    """The phases alone of samples (n,) at 16 kHz, as a signal, each bin weighted by how far it stands out of noise.
+    """Samples (n,) at 16 kHz, with every view of them computed once, when it is first asked for."""
+
+    def __init__(self, samples: np.ndarray):
+        self.size = min(samples.size // HOP * HOP, PERIOD)
+        self._spectra = spectrum(samples[: self.size])
+        self._views: dict[Look, View] = {}
+
+    @cached_property
+    def power(self) -> np.ndarray:
+        """Power spectra of its hops, float32 (n / 128, 257)."""
+        return (self._spectra.real**2 + self._spectra.imag**2)[1:-2]
+
+    def view(self, look: Look) -> "View":
+        if look not in self._views:
+            self._views[look] = View(_whitened(self._spectra, look))
+        return self._views[look]
+
+
+class View:
+    """The phases alone of a piece, as a signal (n,), each bin weighted by how far it stands out of noise.
 
     Its phases are given and the reference is random, so under chance alone a correlation with the reference is
     Gaussian, and its variance is the energy of this signal.
     """
 
-    def __init__(self, samples: np.ndarray):
-        self.size = min(samples.size // HOP * HOP, PERIOD)
-        spectra = spectrum(samples[: self.size])
-        self.power = (spectra.real**2 + spectra.imag**2)[1:-2]
+    def __init__(self, signal: np.ndarray):
+        self.size = signal.size
         flat = np.zeros(PERIOD, np.float32)
-        flat[: self.size] = _whitened(spectra)
+        flat[: self.size] = signal
         self.energy = float(flat @ flat)
         self.bins = fft.rfft(flat)
+
+    @cached_property
+    def analytic(self) -> np.ndarray:
+        """The signal with its Hilbert transform as the imaginary part, complex64 (256000,)."""
+        both = np.zeros(PERIOD, np.complex64)
+        both[: PERIOD // 2] = 2 * self.bins[: PERIOD // 2]
+        return np.asarray(fft.ifft(both, overwrite_x=True))
 
     def correlation(self, conjugate: np.ndarray, share: float) -> np.ndarray:
         """With a reference at all 256,000 lags: complex64, whose two parts have variance 1 under chance alone.
@@ -49,19 +87,19 @@ class Piece:
         count = (self.size - start) // CELL - 1
         if count < 1:
             return np.zeros(payloads.LENGTH), np.zeros(payloads.LENGTH)
-        real = fft.irfft(self.bins * np.exp(np.complex64(-1j * angle)), PERIOD)
+        turned = self.analytic[start : start + (count + 1) * CELL] * np.exp(np.complex64(-1j * angle))
         at = ((begin + start) // CELL + np.arange(count)) % FRAMES
-        values = (mdct(real[start : start + (count + 1) * CELL]) * keyed.signs[at])[~keyed.pilots[at]]
+        values = (mdct(np.ascontiguousarray(turned.real)) * keyed.signs[at])[~keyed.pilots[at]]
         bits = keyed.bits.reshape(FRAMES, -1)[at].reshape(-1)
         variance = np.bincount(bits, values * values, payloads.LENGTH)
         return np.bincount(bits, values, payloads.LENGTH), variance
 
 
-def _whitened(spectra: np.ndarray) -> np.ndarray:
+def _whitened(spectra: np.ndarray, look: Look) -> np.ndarray:
     band = spectra[:, LOW:HIGH]
     power = band.real**2 + band.imag**2 + np.float32(1e-12)
-    smooth = uniform_filter(power, NEAR)
+    smooth = uniform_filter(power, look.near) if look.near != (1, 1) else power
     over = smooth / np.quantile(smooth, FLOOR, axis=0)
     out = np.zeros_like(spectra)
-    out[:, LOW:HIGH] = band * ((over / (over + KNEE)) ** 2 * power ** (LEAN - 0.5))
+    out[:, LOW:HIGH] = band * ((over / (over + look.knee)) ** look.slope * power ** (LEAN - 0.5))
     return waveform(out)

@@ -8,12 +8,13 @@ from pipeline.watermark.check import check_rate, check_samples
 from pipeline.watermark.detect import LAGS, RATES, chance
 from pipeline.watermark.keys import Key
 from pipeline.watermark.payload import Payload
-from pipeline.watermark.piece import Piece
+from pipeline.watermark.piece import LOOKS, Piece
+from pipeline.watermark.queue import Queue
 from pipeline.watermark.reference import PERIOD, PILOTS, reference
 from pipeline.watermark.spectrum import BINS, RATE, resample
 
 SLACK = RATE // 10  # samples that a codec may delay or advance the sound: 0.1 s
-AGREEMENT = 0.25  # of the payload's coefficients with theirs, against that of the pilots
+AGREEMENT = 0.5  # of the payload's coefficients with theirs, against that of the pilots
 
 
 class Verifier:
@@ -25,7 +26,7 @@ class Verifier:
         self._rate = rate
         keyed = reference(key)
         self._parts = (keyed.pilot_spectrum, keyed.spectrum(payload) - keyed.pilot_spectrum)
-        self._waiting = np.zeros(0, np.float32)
+        self._waiting = Queue(np.zeros(0, np.float32))
         self._sums = np.zeros((2, 2 * SLACK + 1), np.complex128)  # of the pilots, of the payload
         self._energy = 0.0
 
@@ -33,17 +34,17 @@ class Verifier:
         """Floats (n,) or (n, channels). Raises ValueError."""
         check_samples(samples)
         mono = samples if samples.ndim == 1 else samples.mean(axis=1)
-        self._waiting = np.concatenate([self._waiting, mono.astype(np.float32)])
+        self._waiting.append(mono.astype(np.float32))
         period = PERIOD // RATE * self._rate
         while len(self._waiting) >= period:
-            self._look(self._waiting[:period])
-            self._waiting = self._waiting[period:]
+            self._look(self._waiting.first(period))
+            self._waiting.drop(period)
 
     def evidence(self) -> float:
         """How much of the mark is there, as -log p in nepers at the best lag; about 1 by chance. The stream ends."""
         if len(self._waiting):
-            self._look(self._waiting)
-            self._waiting = self._waiting[:0]
+            self._look(self._waiting.first(len(self._waiting)))
+            self._waiting.drop(len(self._waiting))
         return float((np.abs(self._sums.sum(axis=0)) ** 2).max()) / (2 * self._energy) if self._energy else 0.0
 
     def p(self) -> float:
@@ -58,9 +59,9 @@ class Verifier:
         return bool(payload / (BINS - PILOTS) > AGREEMENT * pilots / PILOTS)
 
     def _look(self, samples: np.ndarray) -> None:
-        piece = Piece(resample(samples, self._rate, RATE))
-        if piece.energy > 0:
+        view = Piece(resample(samples, self._rate, RATE)).view(LOOKS[0])
+        if view.energy > 0:
             for part, total in zip(self._parts, self._sums, strict=True):
-                found = piece.correlation(part, 1.0)
-                total += np.concatenate([found[-SLACK:], found[: SLACK + 1]]) * math.sqrt(piece.energy)
-            self._energy += piece.energy
+                found = view.correlation(part, 1.0)
+                total += np.concatenate([found[-SLACK:], found[: SLACK + 1]]) * math.sqrt(view.energy)
+            self._energy += view.energy
