@@ -232,6 +232,7 @@ def _keys(model: Any, path: tuple[Any, ...]) -> list[str]:
     return list(getattr(model, "model_fields", {}))
 
 
-def environment() -> dict[str, str]:
-    """The environment variables that carry secrets and endpoints of object stores to the workers."""
-    return {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "FSSPEC_"))}
+def environment(job: Job) -> dict[str, str]:
+    """The environment variables that carry secrets and endpoints of object stores and servers to the workers."""
+    key = job.engine.options.get("key_variable", "OPENAI_API_KEY")
+    return {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "FSSPEC_")) or k == key}

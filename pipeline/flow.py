@@ -41,7 +41,7 @@ def cluster(job: Job, address: str | None) -> Iterator[None]:
                 include_dashboard=None if remote else False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env={"env_vars": environment()} if remote else None,
+                runtime_env={"env_vars": environment(job)} if remote else None,
             )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ConfigError(f"--address: found {remote!r} ({error}), expected a running Ray cluster") from error

@@ -105,6 +105,8 @@ def engine(job: Job) -> Engine:
     """The job's engine, opened once a process. Raises ConfigError."""
     try:
         return _engine(job.engine.name, json.dumps(job.engine.options, sort_keys=True))
+    except TypeError as error:  # YAML reads 2026-03-01 as a date
+        raise ConfigError(f"engine.options: {error}, expected text (write it in quotes), numbers, lists") from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

@@ -142,7 +142,7 @@ def test_an_engine_is_found_by_its_name_or_class() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("festival", {}, "engine: found 'festival', expected one of espeak or package.module:Class"),
+        ("festival", {}, "engine: found 'festival', expected one of espeak, openai or package.module:Class"),
         ("no.such.module:Engine", {}, "engine: 'no.such.module:Engine' cannot be loaded: No module named 'no'"),
         ("pipeline.engines.espeak:Nope", {}, "cannot be loaded: module 'pipeline.engines.espeak' has no attribute"),
         ("espeak", {"speed": 3}, "engine: 'espeak' does not take these options"),
