@@ -25,7 +25,7 @@ SEARCHES = ("fast", "forensic")
 # Lags that count as independent, measured on wrong keys: tests/watermark/test_null.py holds them to it.
 LAGS = 146_000
 BEATS = 1_740
-SHARES = {"phase": 0.45, "loudness": 0.45, "joint": 0.1}  # of the false alarms that each test may raise
+SHARES = {"phase": 0.35, "loudness": 0.35, "joint": 0.3}  # of the false alarms that each test may raise
 CANDIDATES = 4  # peaks whose payload is looked at
 WORTH = 0.05  # p-value of the highest peak above which that is not
 SIGNED = 2.0**-29  # chance that noise passes as a signed payload
@@ -193,9 +193,10 @@ def _look_for(view: View, keyed: Reference, track: _Track, sway: np.ndarray, bes
     top = peaks[0]
     log_p = math.log(LAGS * len(LOOKS)) - float(strength[top])
     best.offer(log_p, "phase", lag=top, angle=float(np.angle(found[top])))
-    if log_p > math.log(WORTH):
-        return
+    gate = math.log(LAGS * len(LOOKS) / WORTH)
     for lag in peaks:
+        if strength[lag] < gate:
+            return
         angle = float(np.angle(found[lag]))
         bits, variance = view.soft(keyed, lag, angle)
         read = bits / np.sqrt(variance + 1e-12)
@@ -207,8 +208,9 @@ def _look_for(view: View, keyed: Reference, track: _Track, sway: np.ndarray, bes
             -math.log(min(1.0, 2 * max(min(float(carried), SIGNED if payload else 1.0), 1e-300))),
             -float(magnitude.log_p(float(sway[round(lag / HOP) % HOPS]))),
         ]
-        both = sum(evidence)  # of three exponentials: a gamma distribution of that shape
-        joint = math.log(LAGS * len(LOOKS)) - both + math.log1p(both + both**2 / 2)
+        # The sum of three exponentials, of which the first is above the gate.
+        both, over = sum(evidence), sum(evidence) - gate
+        joint = math.log(LAGS * len(LOOKS)) - both + math.log1p(over + over**2 / 2)
         best.offer(joint, "joint", lag=lag, angle=angle)
         if lag == top:
             track.soft += bits
