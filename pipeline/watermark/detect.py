@@ -25,7 +25,10 @@ SEARCHES = ("fast", "forensic")
 # Lags that count as independent, measured on wrong keys: tests/watermark/test_null.py holds them to it.
 LAGS = 146_000
 BEATS = 1_740
-SHARES = {"phase": 0.35, "loudness": 0.35, "joint": 0.3}  # of the false alarms that each test may raise
+# Of the false alarms that each test may raise. Most copies begin where the original does, so a part is for that.
+SHARES = {"phase": 0.25, "joint": 0.2, "loudness": 0.35}
+SHARES_AT_START = {"phase": 0.1, "joint": 0.1}
+START = RATE // 10  # samples around the first one that count as the start: 0.1 s
 CANDIDATES = 4  # peaks whose payload is looked at
 WORTH = 0.05  # p-value of the highest peak above which that is not
 SIGNED = 2.0**-29  # chance that noise passes as a signed payload
@@ -63,8 +66,8 @@ class _Best:
     pitch: float = 1.0
     payload: payloads.Payload | None = None
 
-    def offer(self, log_p: float, layer: str, **facts: object) -> None:
-        log_p -= math.log(SHARES[layer])
+    def offer(self, log_p: float, share: float, layer: str, **facts: object) -> None:
+        log_p -= math.log(share)
         if log_p < self.log_p:
             self.log_p, self.layer = log_p, layer
             for name, value in facts.items():
@@ -134,7 +137,7 @@ class Detector:
         piece = Piece(resample(samples, self._rate, RATE))
         start = self._start / self._rate
         for key, track in zip(self._keys, self._tracks, strict=True):
-            best = _compare(piece, reference(key), track)
+            best = _compare(piece, reference(key), track, self._start == 0)
             if self._forensic:
                 _search(piece, reference(key), best)
             track.windows.append((start, start + len(samples) / self._rate, best))
@@ -170,49 +173,61 @@ def chance(log_p: float) -> float:
     return -math.expm1(-math.exp(min(log_p, 50.0))) if log_p > -30 else math.exp(max(log_p, -700.0))
 
 
-def _compare(piece: Piece, keyed: Reference, track: _Track) -> _Best:
-    """The evidence in one window; adds what it says of the payload to the track's."""
+def _compare(piece: Piece, keyed: Reference, track: _Track, first: bool = True) -> _Best:
+    """The evidence in one window, the `first` of a file or not; adds what it says of the payload to the track's."""
     best = _Best()
     if piece.view(LOOKS[0]).energy <= 0:
         return best
     sway = magnitude.score(magnitude.features(piece.power), keyed)
     high = int(sway.argmax())
-    best.offer(math.log(BEATS) + float(magnitude.log_p(float(sway[high]))), "loudness", lag=high * HOP)
+    log_p = math.log(BEATS) + float(magnitude.log_p(float(sway[high])))
+    best.offer(log_p, SHARES["loudness"], "loudness", lag=high * HOP)
     for look in LOOKS:
-        _look_for(piece.view(look), keyed, track, sway, best)
+        _look_for(piece.view(look), keyed, track, first, sway, best)
         if best.payload is not None:  # nothing is left to learn
             break
     return best
 
 
-def _look_for(view: View, keyed: Reference, track: _Track, sway: np.ndarray, best: _Best) -> None:
+def _look_for(view: View, keyed: Reference, track: _Track, first: bool, sway: np.ndarray, best: _Best) -> None:
     """The phase layer, with bins weighted in one way."""
     found = view.correlation(keyed.pilot_spectrum, PILOTS / BINS)
     strength = (found.real**2 + found.imag**2) / 2  # exponential under chance alone
-    peaks = _peaks(strength)
-    top = peaks[0]
-    log_p = math.log(LAGS * len(LOOKS)) - float(strength[top])
-    best.offer(log_p, "phase", lag=top, angle=float(np.angle(found[top])))
-    gate = math.log(LAGS * len(LOOKS) / WORTH)
-    for lag in peaks:
-        if strength[lag] < gate:
+    if first:
+        near = np.r_[:START, -START:0]
+        lags = LAGS * len(LOOKS) * len(near) / PERIOD
+        highest = int(near[strength[near].argmax()]) % PERIOD
+        _weigh(view, keyed, track, found, [highest], lags, SHARES_AT_START, sway, best)
+    if best.payload is None:
+        _weigh(view, keyed, track, found, _peaks(strength), LAGS * len(LOOKS), SHARES, sway, best)
+
+
+def _weigh(
+    view: View, keyed: Reference, track: _Track, found: np.ndarray, peaks: list[int], lags: float,
+    shares: dict[str, float], sway: np.ndarray, best: _Best,
+) -> None:  # fmt: skip
+    """What the highest peaks say, best first, out of so many independent lags."""
+    gate = math.log(lags / WORTH)
+    for rank, lag in enumerate(peaks):
+        angle, strength = float(np.angle(found[lag])), float(abs(found[lag])) ** 2 / 2
+        best.offer(math.log(lags) - strength, shares["phase"], "phase", lag=lag, angle=angle)
+        if strength < gate:
             return
-        angle = float(np.angle(found[lag]))
         bits, variance = view.soft(keyed, lag, angle)
         read = bits / np.sqrt(variance + 1e-12)
         payload = track.read(read, keyed.key)
         carried = special.chdtrc(int((variance > 0).sum()) or 1, float(read @ read))
-        evidence = [
-            float(strength[lag]),
+        both = sum((
+            strength,
             # Two ways of seeing that bits are carried: that they are strong, or that they are signed.
             -math.log(min(1.0, 2 * max(min(float(carried), SIGNED if payload else 1.0), 1e-300))),
             -float(magnitude.log_p(float(sway[round(lag / HOP) % HOPS]))),
-        ]
+        ))  # fmt: skip
         # The sum of three exponentials, of which the first is above the gate.
-        both, over = sum(evidence), sum(evidence) - gate
-        joint = math.log(LAGS * len(LOOKS)) - both + math.log1p(over + over**2 / 2)
-        best.offer(joint, "joint", lag=lag, angle=angle)
-        if lag == top:
+        over = both - gate
+        joint = math.log(lags) - both + math.log1p(over + over**2 / 2)
+        best.offer(joint, shares["joint"], "joint", lag=lag, angle=angle)
+        if rank == 0:
             track.soft += bits
         if payload:
             best.payload = payload
@@ -241,4 +256,4 @@ def _search(piece: Piece, keyed: Reference, best: _Best) -> None:
             sway = magnitude.score(magnitude.paced(found, tempo), keyed)
             high = int(sway.argmax())
             log_p = tried + float(magnitude.log_p(float(sway[high])))
-            best.offer(log_p, "loudness", lag=high * HOP, tempo=tempo, pitch=pitch, angle=0.0)
+            best.offer(log_p, SHARES["loudness"], "loudness", lag=high * HOP, tempo=tempo, pitch=pitch, angle=0.0)
