@@ -25,9 +25,9 @@ SEARCHES = ("fast", "forensic")
 # Lags that count as independent, measured on wrong keys: tests/watermark/test_null.py holds them to it.
 LAGS = 146_000
 BEATS = 1_740
-# Of the false alarms that each test may raise. Most copies begin where the original does, so a part is for that.
-SHARES = {"phase": 0.25, "joint": 0.2, "loudness": 0.35}
-SHARES_AT_START = {"phase": 0.1, "joint": 0.1}
+# Part of the false alarms that each of the tests may raise: phase, joint, both again at the start of a file, where
+# most copies begin as the original does, and loudness.
+SHARE = 1 / 5
 START = RATE // 10  # samples around the first one that count as the start: 0.1 s
 CANDIDATES = 4  # peaks whose payload is looked at
 WORTH = 0.05  # p-value of the highest peak above which that is not
@@ -66,8 +66,8 @@ class _Best:
     pitch: float = 1.0
     payload: payloads.Payload | None = None
 
-    def offer(self, log_p: float, share: float, layer: str, **facts: object) -> None:
-        log_p -= math.log(share)
+    def offer(self, log_p: float, layer: str, **facts: object) -> None:
+        log_p -= math.log(SHARE)
         if log_p < self.log_p:
             self.log_p, self.layer = log_p, layer
             for name, value in facts.items():
@@ -181,7 +181,7 @@ def _compare(piece: Piece, keyed: Reference, track: _Track, first: bool = True) 
     sway = magnitude.score(magnitude.features(piece.power), keyed)
     high = int(sway.argmax())
     log_p = math.log(BEATS) + float(magnitude.log_p(float(sway[high])))
-    best.offer(log_p, SHARES["loudness"], "loudness", lag=high * HOP)
+    best.offer(log_p, "loudness", lag=high * HOP)
     for look in LOOKS:
         _look_for(piece.view(look), keyed, track, first, sway, best)
         if best.payload is not None:  # nothing is left to learn
@@ -197,20 +197,20 @@ def _look_for(view: View, keyed: Reference, track: _Track, first: bool, sway: np
         near = np.r_[:START, -START:0]
         lags = LAGS * len(LOOKS) * len(near) / PERIOD
         highest = int(near[strength[near].argmax()]) % PERIOD
-        _weigh(view, keyed, track, found, [highest], lags, SHARES_AT_START, sway, best)
+        _weigh(view, keyed, track, found, [highest], lags, sway, best)
     if best.payload is None:
-        _weigh(view, keyed, track, found, _peaks(strength), LAGS * len(LOOKS), SHARES, sway, best)
+        _weigh(view, keyed, track, found, _peaks(strength), LAGS * len(LOOKS), sway, best)
 
 
 def _weigh(
     view: View, keyed: Reference, track: _Track, found: np.ndarray, peaks: list[int], lags: float,
-    shares: dict[str, float], sway: np.ndarray, best: _Best,
+    sway: np.ndarray, best: _Best,
 ) -> None:  # fmt: skip
     """What the highest peaks say, best first, out of so many independent lags."""
     gate = math.log(lags / WORTH)
     for rank, lag in enumerate(peaks):
         angle, strength = float(np.angle(found[lag])), float(abs(found[lag])) ** 2 / 2
-        best.offer(math.log(lags) - strength, shares["phase"], "phase", lag=lag, angle=angle)
+        best.offer(math.log(lags) - strength, "phase", lag=lag, angle=angle)
         if strength < gate:
             return
         bits, variance = view.soft(keyed, lag, angle)
@@ -226,7 +226,7 @@ def _weigh(
         # The sum of three exponentials, of which the first is above the gate.
         over = both - gate
         joint = math.log(lags) - both + math.log1p(over + over**2 / 2)
-        best.offer(joint, shares["joint"], "joint", lag=lag, angle=angle)
+        best.offer(joint, "joint", lag=lag, angle=angle)
         if rank == 0:
             track.soft += bits
         if payload:
@@ -256,4 +256,4 @@ def _search(piece: Piece, keyed: Reference, best: _Best) -> None:
             sway = magnitude.score(magnitude.paced(found, tempo), keyed)
             high = int(sway.argmax())
             log_p = tried + float(magnitude.log_p(float(sway[high])))
-            best.offer(log_p, SHARES["loudness"], "loudness", lag=high * HOP, tempo=tempo, pitch=pitch, angle=0.0)
+            best.offer(log_p, "loudness", lag=high * HOP, tempo=tempo, pitch=pitch, angle=0.0)
