@@ -118,7 +118,7 @@ def _quiet() -> None:
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """In Markdown, aligned, the first column to the left."""
     cells = [list(head), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
     cells.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
     lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in cells)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
