@@ -27,8 +27,8 @@ import numpy as np
 from watermark_clips import KEY, OTHER, RATES, SECONDS, Clip, below, clips, mapped, percent, table, wrong
 
 from pipeline.audio.blocks import Samples
-from pipeline.watermark import THRESHOLD, Detector, Embedder, Key, Payload, detect, embed, payload
-from pipeline.watermark.detect import _compare, _search, _Track, chance
+from pipeline.watermark import THRESHOLD, Detector, Embedder, Key, Payload, code, detect, embed, payload
+from pipeline.watermark.detect import _compare, _Track, chance
 from pipeline.watermark.piece import LOOKS, Piece, View
 from pipeline.watermark.reference import PILOTS, Reference, reference
 from pipeline.watermark.spectrum import BINS, RATE, resample
@@ -209,7 +209,7 @@ def _made_trials(seed: int) -> Counter[tuple[str, str]]:
         found["noise alone", _outcome(draw.standard_normal(payload.LENGTH), KEY, None)] += 1
         db = EB_N0[n % len(EB_N0)]
         sent = Payload(KEY.id, int(draw.integers(1 << 48)))
-        signal = (1.0 - 2 * payload.encode(sent, KEY)) * math.sqrt(2 * 10 ** (db / 10) / 6)
+        signal = (1.0 - 2 * payload.encode(sent, KEY)) * math.sqrt(2 * 10 ** (db / 10) / len(code.POLYNOMIALS))
         soft = signal + draw.standard_normal(payload.LENGTH)
         found[f"code words at {db:2} dB", _outcome(soft, KEY, sent)] += 1
     return found
@@ -275,10 +275,7 @@ def _wrong_keys(task: tuple[Path, int, str, Sequence[int]]) -> np.ndarray:
     for n in keys:
         keyed = Reference(wrong(n))
         for piece in _pieces(speech, count):
-            best = _compare(piece, keyed, _Track())
-            if search == "forensic":
-                _search(piece, keyed, best)
-            found.append(chance(best.log_p))
+            found.append(chance(_compare(piece, keyed, _Track(), search).log_p))
     return np.reshape(found, (len(keys), -1, len(VARIANTS)))
 
 

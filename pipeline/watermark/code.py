@@ -1,16 +1,15 @@
-"""An error-correcting code for some eighty bits: a tail-biting convolutional code with a soft list decoder.
+"""An error-correcting code for some seventy bits: a tail-biting convolutional code with a soft list decoder.
 
-The code has constraint length 15, rate 1/6 and free distance 56. It is that of Mars Pathfinder and Cassini (JPL TDA
-Progress Report 42-129, 1997; polynomials as in Karn's libfec), and its first four polynomials are the (15, 1/4)
-code of Galileo (Dolinar, "A New Code for Galileo", 1988). Tail-biting (Ma and Wolf, 1986) saves the 14 tail bits,
-0.7 dB at 80 bits. The decoder runs around the circle twice (the wrap-around Viterbi algorithm of Shao, Lin and
-Fossorier, 2003), follows many survivors back and ranks the words that they spell by their true correlation.
+The code has constraint length 15, rate 1/4 and free distance 35: the (15, 1/4) code of Galileo (Dolinar, "A New Code
+for Galileo", 1988). Tail-biting (Ma and Wolf, 1986) saves the 14 tail bits, 0.8 dB at 72 bits. The decoder runs
+around the circle twice (the wrap-around Viterbi algorithm of Shao, Lin and Fossorier, 2003), follows many survivors
+back and ranks the words that they spell by their true correlation.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-POLYNOMIALS = (0o46321, 0o51271, 0o63667, 0o70535, 0o73277, 0o76513)  # the highest bit taps the newest input
+POLYNOMIALS = (0o46321, 0o51271, 0o63667, 0o70535)  # the highest bit taps the newest input
 LIST = 8  # candidates of one decoding
 MEMORY = 14  # input bits before the newest one that a coded bit depends on
 
@@ -33,12 +32,12 @@ def length(k: int) -> int:
 
 
 def encode(bits: Bits) -> Bits:
-    """Coded bits (6 k,) of information bits (k,), both uint8 of 0 and 1."""
+    """Coded bits (4 k,) of information bits (k,), both uint8 of 0 and 1."""
     return np.ascontiguousarray(_OUTPUTS[:, _around(bits)].T).reshape(-1)
 
 
 def decode(soft: NDArray[np.floating], k: int) -> list[Bits]:
-    """At most LIST different words (k,), the likeliest first, for soft values (6 k,): positive where a bit is 0.
+    """At most LIST different words (k,), the likeliest first, for soft values (4 k,): positive where a bit is 0.
 
     Any positive scale will do. ValueError for another number of values.
     """
@@ -100,7 +99,7 @@ def _trace(
 
 
 def _ranked(words: Bits, rows: NDArray[np.float32]) -> Bits:
-    """The different ones of words (n, k), by falling correlation with the soft values (k, 6)."""
+    """The different ones of words (n, k), by falling correlation with the soft values (k, 4)."""
     k = len(rows)
     words = np.unpackbits(np.unique(np.packbits(words, axis=1), axis=0), axis=1, count=k)
     branches = rows @ _PATTERN_SIGNS

@@ -20,18 +20,18 @@ THRESHOLD = 1e-9  # p-value under which audio counts as marked
 WINDOW, STRIDE = 10, 5  # seconds compared at once, and from one window to the next
 SHORTEST = 0.25  # seconds
 RATES = (4_000, 192_000)
-SEARCHES = ("fast", "forensic")
 
 # Lags that count as independent, measured on wrong keys: tests/watermark/test_null.py holds them to it.
 LAGS = 146_000
 BEATS = 1_740
-# Part of the false alarms that each of the tests may raise: phase, joint, both again at the start of a file, where
-# most copies begin as the original does, and loudness.
-SHARE = 1 / 5
+# Tests of a window, each of which may raise an equal part of the false alarms: phase, joint, both again at the start of
+# a file, where most copies begin as the original does, and loudness; the forensic search adds loudness at other paces.
+TESTS = {"fast": 5, "forensic": 6}
+SEARCHES = tuple(TESTS)
 START = RATE // 10  # samples around the first one that count as the start: 0.1 s
 CANDIDATES = 4  # peaks whose payload is looked at
 WORTH = 0.05  # p-value of the highest peak above which that is not
-SIGNED = 2.0**-29  # chance that noise passes as a signed payload
+SIGNED = 2.0**-21  # chance that noise passes as a signed payload
 SAME = 8.0  # standard deviations with which coded bits agree with a payload that is known already
 
 
@@ -58,6 +58,7 @@ class Finding:
 class _Best:
     """The evidence of one window."""
 
+    tests: int
     log_p: float = 50.0
     layer: str = "phase"
     lag: int = 0
@@ -67,7 +68,7 @@ class _Best:
     payload: payloads.Payload | None = None
 
     def offer(self, log_p: float, layer: str, **facts: object) -> None:
-        log_p -= math.log(SHARE)
+        log_p += math.log(self.tests)
         if log_p < self.log_p:
             self.log_p, self.layer = log_p, layer
             for name, value in facts.items():
@@ -104,7 +105,7 @@ class Detector:
         self._keys = [keys] if isinstance(keys, Key) else list(keys)
         if not self._keys:
             raise ValueError("found no key, expected at least one")
-        self._rate, self._forensic = rate, search == "forensic"
+        self._rate, self._search = rate, search
         self._tracks = [_Track() for _ in self._keys]
         self._waiting = Queue(np.zeros(0, np.float32))
         self._start = self._fresh = 0  # first sample that waits, and how many no window has held yet
@@ -137,9 +138,7 @@ class Detector:
         piece = Piece(resample(samples, self._rate, RATE))
         start = self._start / self._rate
         for key, track in zip(self._keys, self._tracks, strict=True):
-            best = _compare(piece, reference(key), track, self._start == 0)
-            if self._forensic:
-                _search(piece, reference(key), best)
+            best = _compare(piece, reference(key), track, self._search, self._start == 0)
             track.windows.append((start, start + len(samples) / self._rate, best))
 
     def _finding(self, key: Key, track: _Track) -> Finding:
@@ -173,9 +172,9 @@ def chance(log_p: float) -> float:
     return -math.expm1(-math.exp(min(log_p, 50.0))) if log_p > -30 else math.exp(max(log_p, -700.0))
 
 
-def _compare(piece: Piece, keyed: Reference, track: _Track, first: bool = True) -> _Best:
+def _compare(piece: Piece, keyed: Reference, track: _Track, search: str = "fast", first: bool = True) -> _Best:
     """The evidence in one window, the `first` of a file or not; adds what it says of the payload to the track's."""
-    best = _Best()
+    best = _Best(TESTS[search])
     if piece.view(LOOKS[0]).energy <= 0:
         return best
     sway = magnitude.score(magnitude.features(piece.power), keyed)
@@ -186,6 +185,8 @@ def _compare(piece: Piece, keyed: Reference, track: _Track, first: bool = True) 
         _look_for(piece.view(look), keyed, track, first, sway, best)
         if best.payload is not None:  # nothing is left to learn
             break
+    if search == "forensic":
+        _search(piece, keyed, best)
     return best
 
 

@@ -13,7 +13,7 @@ from pipeline.watermark.keys import Key
 
 VERSIONS = (1,)  # that a detector tries; a new one says that the meaning of a track id has changed
 _TRACK = 6  # bytes sent of the track
-_MAC = 4  # bytes sent of its signature
+_MAC = 3  # bytes sent of its signature
 _BITS = 8 * (_TRACK + _MAC)
 LENGTH = code.length(_BITS)  # coded bits
 _WIDTHS = {"version": 4, "key_id": 12, "track": 48}  # bits, in the order of the bytes
@@ -55,7 +55,7 @@ class Payload:
 def encode(payload: Payload, key: Key) -> NDArray[np.uint8]:
     """Coded bits (LENGTH,) of 0 and 1. Raises ValueError for the payload of another key or an unknown version.
 
-    They carry the track and 32 bits of an HMAC-SHA256 over the whole payload; version and key are not sent, since
+    They carry the track and 24 bits of an HMAC-SHA256 over the whole payload; version and key are not sent, since
     a detector tries the ones it knows. A keyed mask makes the code words unpredictable.
     """
     if payload.key_id != key.id:
@@ -69,8 +69,8 @@ def encode(payload: Payload, key: Key) -> NDArray[np.uint8]:
 def decode(soft: NDArray[np.floating], key: Key) -> Payload | None:
     """The payload of soft values (LENGTH,), positive where a coded bit is 0, at any scale; None where none is signed.
 
-    Noise and the marks of other keys pass the signature with a probability of 2^-29. Raises ValueError for
-    another number of values.
+    Noise and the marks of other keys pass the signature with a probability of 2^-21: 8 candidates, 24 bits each.
+    Raises ValueError for another number of values.
     """
     for bits in code.decode(soft * _mask(key), _BITS):
         sent = np.packbits(bits).tobytes()

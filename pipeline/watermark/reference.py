@@ -13,7 +13,7 @@ from pipeline.watermark.spectrum import BINS, CELL, HIGH, HOP, LOW, RATE, period
 PERIOD = 16 * RATE  # samples after which the reference repeats, so that a piece of a long track is found
 FRAMES = PERIOD // CELL  # MDCT frames
 HOPS = PERIOD // HOP
-PILOTS = 46  # of the 92 coefficients of a frame; the others carry the payload
+PILOTS = 44  # of the 92 coefficients of a frame; the others carry the payload
 BANDS = 28  # of loudness, even on a logarithmic scale from 625 Hz to 3.5 kHz
 BEAT = 8  # hops: a band is louder for the first half and softer for the second, or the other way round
 
@@ -31,12 +31,12 @@ class Reference:
 
     @cached_property
     def pilots(self) -> np.ndarray:
-        """Which coefficients are the same for every payload, bool (1000, 92), 46 in each frame."""
+        """Which coefficients are the same for every payload, bool (1000, 92), 44 in each frame."""
         return self.key.permutations("pilots", FRAMES, BINS) < PILOTS
 
     @cached_property
     def bits(self) -> np.ndarray:
-        """The coded bit that each other coefficient carries, in frame order, int (46000,)."""
+        """The coded bit that each other coefficient carries, in frame order, int (48000,)."""
         count = FRAMES * (BINS - PILOTS)
         rounds = -(-count // payloads.LENGTH)  # every bit comes once in each round: short pieces hold all of them
         return self.key.permutations("bits", rounds, payloads.LENGTH).reshape(-1)[:count]

@@ -7,6 +7,7 @@ from pipeline.watermark import code
 from pipeline.watermark.code import LIST, POLYNOMIALS, decode, encode, length
 
 RNG = np.random.default_rng
+K = 72  # information bits of a payload
 
 
 def words(count: int, k: int, seed: int = 0) -> np.ndarray:
@@ -24,20 +25,20 @@ def score(word: np.ndarray, soft: np.ndarray) -> float:
 
 
 def test_one_bit_spells_the_polynomials() -> None:
-    bits = np.zeros(80, np.uint8)
-    bits[70] = 1
-    spelt = np.roll(encode(bits).reshape(80, 6), -70, axis=0)[: code.MEMORY + 1].T
+    bits = np.zeros(K, np.uint8)
+    bits[60] = 1
+    spelt = np.roll(encode(bits).reshape(K, len(POLYNOMIALS)), -60, axis=0)[: code.MEMORY + 1].T
     assert [int("".join(map(str, row)), 2) for row in spelt] == list(POLYNOMIALS)
 
 
 def test_the_code_is_linear_and_has_no_beginning() -> None:
-    first, second = words(2, 80)
+    first, second = words(2, K)
     assert (encode(first ^ second) == encode(first) ^ encode(second)).all()
-    assert (encode(np.roll(first, 7)) == np.roll(encode(first), 7 * 6)).all()
-    assert not encode(np.zeros(80, np.uint8)).any()
+    assert (encode(np.roll(first, 7)) == np.roll(encode(first), 7 * len(POLYNOMIALS))).all()
+    assert not encode(np.zeros(K, np.uint8)).any()
 
 
-@pytest.mark.parametrize("k", [1, 5, 14, 16, 80, 200])
+@pytest.mark.parametrize("k", [1, 5, 14, 16, K, 200])
 def test_a_clear_word_is_read_back(k: int) -> None:
     for word in words(5, k):
         coded = encode(word)
@@ -49,39 +50,39 @@ def test_a_clear_word_is_read_back(k: int) -> None:
 
 @pytest.mark.parametrize("scale", [1e-30, 1, 1e30])
 def test_the_scale_does_not_matter(scale: float) -> None:
-    soft = received(words(1, 80)[0], 0.5, RNG(1))
-    assert np.array_equal(decode(scale * soft, 80), decode(soft, 80))
-    assert np.array_equal(decode(soft.astype(np.float32), 80), decode(soft, 80))
+    soft = received(words(1, K)[0], 0.5, RNG(1))
+    assert np.array_equal(decode(scale * soft, K), decode(soft, K))
+    assert np.array_equal(decode(soft.astype(np.float32), K), decode(soft, K))
 
 
 def test_candidates_differ_and_the_likeliest_is_first() -> None:
     for seed in range(10):
-        soft = RNG(seed).standard_normal(length(80))
-        found = decode(soft, 80)
+        soft = RNG(seed).standard_normal(length(K))
+        found = decode(soft, K)
         assert len({word.tobytes() for word in found}) == len(found) == LIST
         scores = [score(word, soft) for word in found]
         assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.parametrize(("decibels", "most"), [(0.0, 0.1), (0.5, 0.03), (1.0, 0.01)])
+@pytest.mark.parametrize(("decibels", "most"), [(0.0, 0.14), (0.5, 0.05), (1.0, 0.02)])
 def test_few_words_are_lost_at_a_low_level(decibels: float, most: float) -> None:
     """And few of these where a perfect decoder would not have lost them."""
     rng, lost, missed = RNG(7), 0, 0
-    for word in words(200, 80):
-        found = decode(soft := received(word, decibels, rng), 80)
+    for word in words(200, K):
+        found = decode(soft := received(word, decibels, rng), K)
         if not any((word == other).all() for other in found):
             lost += 1
             missed += score(word, soft) > score(found[0], soft)
     assert lost <= most * 200
-    assert missed <= 1
+    assert missed <= 3
 
 
 def test_silence_and_nonsense_do_no_harm() -> None:
-    assert len(decode(np.zeros(480), 80)) <= LIST
+    assert len(decode(np.zeros(length(K)), K)) <= LIST
     with np.errstate(invalid="ignore"):
-        assert len(decode(np.full(480, np.nan), 80)) <= LIST
+        assert len(decode(np.full(length(K), np.nan), K)) <= LIST
 
 
 def test_another_number_of_values_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"found soft values of shape \(479,\), expected \(480,\) for 80 bits"):
-        decode(np.zeros(479), 80)
+    with pytest.raises(ValueError, match=r"found soft values of shape \(287,\), expected \(288,\) for 72 bits"):
+        decode(np.zeros(287), K)

