@@ -274,8 +274,7 @@ def _wrong_keys(task: tuple[Path, int, str, Sequence[int]]) -> np.ndarray:
     found = []
     for n in keys:
         keyed = Reference(wrong(n))
-        for piece in _pieces(speech, count):
-            found.append(chance(_compare(piece, keyed, _Track(), search).log_p))
+        found += [chance(_compare(piece, keyed, _Track(), search).log_p) for piece in _pieces(speech, count)]
     return np.reshape(found, (len(keys), -1, len(VARIANTS)))
 
 

@@ -101,7 +101,7 @@ def _espeak() -> list[tuple[str, Samples, int]]:
 
 def wrong(n: int) -> Key:
     """Any number of keys that nothing here is marked with."""
-    return Key(hashlib.sha256(f"wrong key {n}".encode()).digest())
+    return Key(hashlib.sha256(f"key {n} of nobody".encode()).digest())
 
 
 def mapped(work: Callable[[Task], Done], tasks: Iterable[Task], processes: int) -> list[Done]:
