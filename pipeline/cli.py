@@ -15,6 +15,7 @@ import typer
 from pipeline.catalogue import read_catalogue
 from pipeline.config import ConfigError, Job, load_job
 from pipeline.engines import open_engine
+from pipeline.plan import notes as engine_notes
 from pipeline.report import tables
 from pipeline.report.progress import Reporter
 from pipeline.store import Store, StoreError
@@ -68,11 +69,13 @@ def plan(job: JobFile, as_json: AsJson = False) -> int:
     failed = _problems(tracks)
     if as_json:
         found = [{k: v for k, v in asdict(track).items() if k != "manifest"} for track in tracks]
-        print(json.dumps({"job": loaded.name, "takes": takes, "duplicates": shared, "tracks": found}))
+        notes = engine_notes(loaded)
+        print(json.dumps({"job": loaded.name, "takes": takes, "duplicates": shared, "notes": notes, "tracks": found}))
         return 3 if failed else 0
     console = tables.console()
     tables.show_plan(console, tracks, takes, shared, loaded.name)
-    for note in dict.fromkeys(note for track in tracks for note in track.notes[:3]):
+    notes = [*engine_notes(loaded), *(note for track in tracks for note in track.notes[:3])]
+    for note in dict.fromkeys(notes):
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     tables.show_failed(console, failed)
     return 3 if failed else 0

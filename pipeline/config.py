@@ -110,6 +110,7 @@ class Job(_Strict):
     engine: EngineSettings = EngineSettings()
     default_voice: Text | None = "auto"
     descriptions: bool = False
+    strict: bool = False
     delivery: Delivery = Delivery()
     fit: Fit = Fit()
     speak: Speak = Speak()

@@ -22,6 +22,7 @@ from pipeline.model import Chunk, InputError, Line, Problem, Utterance
 from pipeline.readers import read_script
 from pipeline.store import Store, StoreError, canonical, digest, read_file
 from pipeline.text.chunk import split
+from pipeline.text.directions import Direction
 from pipeline.text.join import join
 from pipeline.text.languages import match
 from pipeline.text.markup import turns
@@ -111,6 +112,12 @@ def engine(job: Job) -> Engine:
         raise ConfigError(str(error)) from error
 
 
+def notes(job: Job) -> list[str]:
+    """What the engine wants known before a job starts: its licence, what a replica needs."""
+    found = engine(job)
+    return list(found.notes()) if hasattr(found, "notes") else []
+
+
 @functools.cache
 def _engine(name: str, options: str) -> Engine:
     return open_engine(name, json.loads(options))
@@ -147,6 +154,7 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
     programme = _programme(title, job)
     utterances = fitting.windows(join(spoken, language), job.fit, programme)
     voices = _cast(sorted({u.speaker for u in utterances}), title, job, speaker)
+    problems += _undirected(utterances, job, speaker, source.url)
     utterances = [_chunked(u, tag, voices[u.speaker], job, speaker) for u in utterances]
     draft = TrackPlan(
         title=title.id, language=language, lines=len(spoken), utterances=tuple(utterances), problems=tuple(problems),
@@ -221,8 +229,31 @@ def _cast(speakers: Sequence[str], title: Title, job: Job, speaker: Engine) -> d
     return found
 
 
+def _direct(speaker: Engine, text: str) -> Direction:
+    """What the engine makes of a direction; the words as they are where it does not say."""
+    if not text or not hasattr(speaker, "direct"):
+        return Direction((text,) if text else ())
+    found: Direction = speaker.direct(text)
+    return found
+
+
+def _undirected(utterances: Sequence[Utterance], job: Job, speaker: Engine, file: str) -> list[Problem]:
+    """What of the directions the engine cannot follow. Raises InputError where the job is strict about it."""
+    found = []
+    for utterance in utterances:
+        if lost := _direct(speaker, utterance.direction).lost:
+            problem = Problem(
+                file=file, line=utterance.place, found=f"{', '.join(lost)} in the direction {utterance.direction!r}",
+                expected=f"what the engine {job.engine.name} can follow; docs/engines.md lists it", level="note",
+            )  # fmt: skip
+            if job.strict:
+                raise InputError(replace(problem, level="error"))
+            found.append(problem)
+    return found
+
+
 def _chunked(utterance: Utterance, tag: str, voice: str, job: Job, speaker: Engine) -> Utterance:
-    texts = split(utterance.text, tag)
+    texts, direction = split(utterance.text, tag), str(_direct(speaker, utterance.direction))
     predicted = [predict(text, tag) for text in texts]
     fastest = min(job.fit.max_rate, speaker.max_rate)
     room = _room(utterance, texts)
@@ -230,7 +261,7 @@ def _chunked(utterance: Utterance, tag: str, voice: str, job: Job, speaker: Engi
     chunks = []
     for text, seconds, target in zip(texts, predicted, limits, strict=True):
         shape: dict[str, Any] = {
-            "text": text, "language": tag, "voice": voice, "direction": utterance.direction, "target": target,
+            "text": text, "language": tag, "voice": voice, "direction": direction, "target": target,
             "max_rate": fastest if target else 1.0,
         }  # fmt: skip
         key = hashlib.sha256(_identity(job) + canonical(shape)).hexdigest()

@@ -45,6 +45,10 @@ class Engine(Protocol):
         """Voices for speakers that no cast names, most distinct first; empty where every speaker must be cast."""
         ...
 
+    # An engine may also have `direct(text) -> Direction`: what it makes of a direction in words, with what it cannot
+    # do in `lost` (without it, chunks carry the words as they are); and `notes() -> Sequence[str]`: sentences that a
+    # person should read before a job starts.
+
     def load(self) -> None:
         """Make ready to speak in this process."""
         ...

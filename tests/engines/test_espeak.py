@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_an_engine_is_found_by_its_name_or_class() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("festival", {}, "engine: found 'festival', expected one of espeak, openai or package.module:Class"),
+        ("festival", {}, "engine: found 'festival', expected one of espeak, higgs, openai or package.module:Class"),
         ("no.such.module:Engine", {}, "engine: 'no.such.module:Engine' cannot be loaded: No module named 'no'"),
         ("pipeline.engines.espeak:Nope", {}, "cannot be loaded: module 'pipeline.engines.espeak' has no attribute"),
         ("espeak", {"speed": 3}, "engine: 'espeak' does not take these options"),
@@ -152,3 +153,38 @@ def test_a_wrong_engine_teaches_what_is_right(name: str, options: dict[str, int]
     with pytest.raises(ValueError, match="engine: ") as caught:
         open_engine(name, options)
     assert message in str(caught.value)
+
+
+def said(direction: str, **more: Any) -> np.ndarray:
+    engine = Espeak()
+    chunk = Chunk(key="", text="The lighthouse is on fire.", language="en-us", voice="m1", direction=direction, **more)
+    return next(iter(engine.speak([chunk]))).samples
+
+
+def pitch(samples: np.ndarray) -> float:
+    """Hz of the strongest periodicity between 50 and 300 Hz."""
+    spectrum = np.fft.rfft(samples, 2 * len(samples))
+    repeats = np.fft.irfft(np.abs(spectrum) ** 2)[22050 // 300 : 22050 // 50]
+    return 22050 / (22050 // 300 + int(repeats.argmax()))
+
+
+def test_a_direction_is_heard() -> None:
+    plain = said("")
+    assert len(said("fast")) < 0.9 * len(plain) < 0.8 * len(said("slow"))
+    assert np.std(said("shouting")) > 1.3 * np.std(plain) > 2 * np.std(said("whispering"))
+    assert pitch(said("high pitch")) > 1.15 * pitch(plain) > 1.3 * pitch(said("low pitch"))
+
+
+def test_words_that_mean_the_same_sound_the_same() -> None:
+    assert np.array_equal(said("scared, whispers"), said("fear, whispering"))
+    assert np.array_equal(said("banana"), said(""))
+
+
+def test_a_slow_line_is_still_brought_into_its_time() -> None:
+    seconds = len(said("slow", target=1.3, max_rate=2.0)) / 22050
+    assert seconds <= 1.35
+    assert len(said("slow")) / 22050 > 1.56
+
+
+def test_it_says_what_it_cannot_do() -> None:
+    assert Espeak().direct("afraid, sighs, backwards").lost == ("backwards", "sigh")
