@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SPEECH ?= ../shared/speech
 
-.PHONY: demo test lint chaos fuzz bench bench-watermark clean
+.PHONY: demo test lint chaos fuzz bench bench-watermark bench-higgs clean
 .DELETE_ON_ERROR:
 
 demo: .venv/core ## dub the demo title into six languages
@@ -30,13 +30,16 @@ bench: .venv/test ## the figures of docs/benchmarks.md
 bench-watermark: .venv/bench ## the figures of the watermark, with the real speech of SPEECH=folder
 	$(BIN)/python benchmarks/watermark.py --speech $(SPEECH)
 
+bench-higgs: .venv/test ## the figures of the Higgs engine: on the GPU, or scaled down on the CPU
+	$(BIN)/python benchmarks/higgs.py
+
 .venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
 .venv/test: .venv/core
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,gpu]'
 	@touch $@
 
 .venv/bench: .venv/core

@@ -93,7 +93,7 @@ def test_wrong_job_files_are_named(tmp_path: Path, command: str, content: str | 
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"engine": "siri"}, "engine: found 'siri', expected one of espeak, openai or package.module:Class"),
+        ({"engine": "siri"}, "engine: found 'siri', expected one of espeak, higgs, openai or package.module:Class"),
         ({"engine": {"name": "espeak", "options": {"speed": 2}}}, "does not take these options"),
         ({"delivery": {"format": "opus", "rate": 44100}}, "delivery.rate: opus takes"),
         ({"speak": {"cpus": 4096}}, "speak.cpus: found 4096 for a replica, expected at most"),

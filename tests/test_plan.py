@@ -235,7 +235,7 @@ def test_a_script_with_nothing_to_speak_is_a_problem(make: Make) -> None:
 
 def test_an_engine_that_is_not_there_stops_the_plan(make: Make) -> None:
     with pytest.raises(
-        ConfigError, match=r"engine: found 'festival', expected one of espeak, openai or package\.module:Class"
+        ConfigError, match=r"engine: found 'festival', expected one of espeak, higgs, openai or package\.module:Class"
     ):
         make(srt("Bonjour."), engine="festival")
 

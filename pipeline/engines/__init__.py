@@ -7,7 +7,11 @@ from pipeline.engines.base import Engine, EngineError, Spoken
 
 __all__ = ["Engine", "EngineError", "Spoken", "open_engine"]
 
-BUILT_IN = {"espeak": "pipeline.engines.espeak:Espeak", "openai": "pipeline.engines.openai:OpenAI"}
+BUILT_IN = {
+    "espeak": "pipeline.engines.espeak:Espeak",
+    "higgs": "pipeline.engines.higgs.engine:Higgs",
+    "openai": "pipeline.engines.openai:OpenAI",
+}
 
 
 def open_engine(name: str, options: dict[str, Any]) -> Engine:
