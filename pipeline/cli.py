@@ -49,7 +49,8 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
             print(f"dub: {error}", file=sys.stderr)
             code = 2
         except KeyboardInterrupt:
-            print("dub: stopped; what is finished is kept, run the same command to go on", file=sys.stderr)
+            hint = "; what is finished is kept, run the same command to go on" if command.__name__ == "run" else ""
+            print(f"dub: stopped{hint}", file=sys.stderr)
             code = 130
         raise typer.Exit(code)
 

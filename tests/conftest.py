@@ -39,6 +39,17 @@ def make_job(tmp_path: Path) -> MakeJob:
     return make
 
 
+@pytest.fixture
+def make(make_job: MakeJob) -> Callable[..., Any]:
+    """Make the track of one script: a Made."""
+    from made import Made
+
+    def make(script: str, name: str = "en.srt", missing: dict[str, str] | None = None, **keys: Any) -> Made:
+        return Made(make_job({"a": {name: script}}, **keys), missing)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     import ray

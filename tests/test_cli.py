@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import MakeJob, srt
+
+from pipeline.cli import _guarded
 
 DUB = str(Path(sys.executable).with_name("dub"))
 
@@ -136,6 +139,15 @@ def test_an_interrupted_run_says_so_and_goes_on(make_job: MakeJob, tmp_path: Pat
     assert "Traceback" not in errors
     assert not list((tmp_path / "out").glob("jobs/*/lock.json"))
     assert dub("run", str(job)).returncode == 0
+
+
+def test_what_cannot_go_on_does_not_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    def detect() -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as caught:
+        _guarded(detect)()
+    assert (caught.value.exit_code, capsys.readouterr().err) == (130, "dub: stopped\n")
 
 
 def test_two_runs_of_one_job_exclude_each_other(make_job: MakeJob, tmp_path: Path) -> None:
