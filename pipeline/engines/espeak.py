@@ -62,6 +62,18 @@ class _Voice(ctypes.Structure):
     ]
 
 
+class _Manner(NamedTuple):
+    """What a direction changes."""
+
+    pitch: int = 0
+    range: int = 0
+    rate: float = 1.0
+    volume: float = 1.0
+
+
+_PLAIN = _Manner()
+
+
 class _Library:
     """One fresh load of the shared library; state begins at zero."""
 
@@ -87,7 +99,7 @@ class _Library:
         self.lib.espeak_Terminate()
         _ctypes.dlclose(self.lib._handle)
 
-    def speak(self, text: str, voice: str, pitch: int, rate: float, manner: "_Manner") -> np.ndarray:
+    def speak(self, text: str, voice: str, pitch: int, rate: float, manner: _Manner) -> np.ndarray:
         lib = self.lib
         lib.espeak_SetSynthCallback(self.callback)
         lib.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
@@ -136,7 +148,7 @@ class Espeak:
         return parse(text).only(STAGED)
 
     def load(self) -> None:
-        assert self._synthesise("a", "en-us", "m1", 50, 1.0, _Manner()).size, "eSpeak NG is silent"
+        assert self._synthesise("a", "en-us", "m1", 50, 1.0).size, "eSpeak NG is silent"
 
     def speak(self, chunks: Sequence[Chunk]) -> Iterator[Spoken]:
         for chunk in chunks:
@@ -162,21 +174,12 @@ class Espeak:
         return samples, rate
 
     def _synthesise(
-        self, text: str, language: str, variant: str, pitch: int, rate: float, manner: "_Manner"
+        self, text: str, language: str, variant: str, pitch: int, rate: float, manner: _Manner = _PLAIN
     ) -> np.ndarray:
         voice = f"{_facts().voices[language]}+{variant}"
         with _lock, _Library() as library:
             assert library.rate == self.sample_rate
             return library.speak(text, voice, pitch, rate, manner)
-
-
-class _Manner(NamedTuple):
-    """What a direction changes."""
-
-    pitch: int = 0
-    range: int = 0
-    rate: float = 1.0
-    volume: float = 1.0
 
 
 def _manner(direction: str) -> _Manner:
