@@ -20,6 +20,7 @@ from pipeline.audio.level import Limiter, gain_db
 from pipeline.audio.loudness import Meter
 from pipeline.audio.take import decode_take
 from pipeline.config import ConfigError, Job
+from pipeline.consents import consents
 from pipeline.marking import marked, verified
 from pipeline.model import Utterance
 from pipeline.plan import FORMAT, TrackPlan, engine, mark
@@ -70,7 +71,7 @@ class Placed:
 def assemble(job: Job, track: TrackPlan, missing: dict[str, str], store: Store) -> dict[str, Any]:
     """Make and commit one track; `missing` maps keys of chunks that could not be spoken to the reasons.
 
-    Returns the track's figures. Raises BadTakes, Unmarked, StoreError. The track exists once its manifest
+    Returns the track's figures. Raises BadTakes, Unmarked, ConsentError, StoreError. The track exists once its manifest
     does: an older one goes first, the new one comes last.
     """
     delivery = file_format(job)
@@ -96,6 +97,7 @@ def assemble(job: Job, track: TrackPlan, missing: dict[str, str], store: Store) 
         for name, data in (("dub.srt", subtitles(placed, delivery.rate)), ("report.json", pretty(report))):
             files[name] = Path(folder) / name
             files[name].write_bytes(data)
+        consents(job, dict(track.voices).values(), track.title, track.language)  # one may have been revoked meanwhile
         _commit(job, track, files, missing, store)
     return {**report["figures"], "flags": report["flags"]}
 
@@ -285,7 +287,7 @@ def _commit(job: Job, track: TrackPlan, files: dict[str, Path], missing: dict[st
         "delivery": job.delivery.model_dump(),
         "fit": job.fit.model_dump(),
         "watermark": mark(job, track.digest),
-        "consents": [],
+        "consents": "off" if track.consents is None else [{"voice": v, "consent": c} for v, c in track.consents],
         "missing": lost,
         "files": facts,
     }

@@ -1,24 +1,22 @@
 """The `dub` command."""
 
 import json
-import logging
-import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pipeline.catalogue import read_catalogue
+from pipeline.cli_consent import consent
 from pipeline.config import ConfigError, Job, load_job
 from pipeline.engines import open_engine
+from pipeline.guard import guarded
 from pipeline.plan import notes as engine_notes
 from pipeline.report import tables
 from pipeline.report.progress import Reporter
-from pipeline.store import Store, StoreError
+from pipeline.store import Store
 from pipeline.survey import Track, survey, unique_takes
 from pipeline.watermark.keys import VARIABLE, Key, read_keys, write_key
 
@@ -26,6 +24,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 keys = typer.Typer(no_args_is_help=True, help="Make watermark keys.")
 app.add_typer(keys, name="keys")
+app.add_typer(consent, name="consent")
 
 JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file: a path or URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines instead of tables.")]
@@ -37,28 +36,8 @@ def main() -> None:
     """Dub a catalogue: scripts in, timed dubbed tracks out."""
 
 
-def _guarded(command: Callable[..., int]) -> Callable[..., None]:
-    """Errors that teach, and exit codes: 0 all delivered, 1 unexpected, 2 wrong input, 3 delivered in part."""
-
-    @wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        try:
-            code = command(*args, **kwargs)
-        except (ConfigError, StoreError) as error:
-            print(f"dub: {error}", file=sys.stderr)
-            code = 2
-        except KeyboardInterrupt:
-            hint = "; what is finished is kept, run the same command to go on" if command.__name__ == "run" else ""
-            print(f"dub: stopped{hint}", file=sys.stderr)
-            code = 130
-        raise typer.Exit(code)
-
-    return guarded
-
-
 @app.command()
-@_guarded
+@guarded
 def plan(job: JobFile, as_json: AsJson = False) -> int:
     """Show what a job would do: titles, lines, takes, hours, duplicates, refusals. Nothing is spoken or written."""
     loaded = load_job(job)
@@ -83,7 +62,7 @@ def plan(job: JobFile, as_json: AsJson = False) -> int:
 
 
 @app.command()
-@_guarded
+@guarded
 def run(job: JobFile, as_json: AsJson = False, address: Address = None) -> int:
     """Bring a job's tracks up to date. Run it again after any interruption: what is finished is kept."""
     from pipeline.run import run as run_job  # Ray takes seconds to import, and only this command needs it
@@ -101,7 +80,7 @@ def run(job: JobFile, as_json: AsJson = False, address: Address = None) -> int:
 
 
 @app.command()
-@_guarded
+@guarded
 def status(job: JobFile, as_json: AsJson = False) -> int:
     """Show how far a job is: which tracks are delivered, how many takes exist, who runs it now."""
     loaded = load_job(job)
@@ -132,7 +111,7 @@ def status(job: JobFile, as_json: AsJson = False) -> int:
 
 
 @app.command()
-@_guarded
+@guarded
 def failed(job: JobFile, as_json: AsJson = False) -> int:
     """List what the last run could not do, each with its place in the source."""
     loaded = load_job(job)
@@ -148,7 +127,7 @@ def failed(job: JobFile, as_json: AsJson = False) -> int:
 
 
 @app.command()
-@_guarded
+@guarded
 def languages(
     engine: Annotated[str, typer.Option(help="The engine, as in a job file.")] = "espeak",
     as_json: AsJson = False,
@@ -171,7 +150,7 @@ def languages(
 
 
 @keys.command()
-@_guarded
+@guarded
 def new(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write it; must not exist.")],
 ) -> int:
@@ -188,7 +167,7 @@ def new(
 
 
 @app.command()
-@_guarded
+@guarded
 def detect(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Audio or video: paths or URLs.")],
     keys: Annotated[str | None, typer.Option(help=f"A file of keys; without it {VARIABLE} is read.")] = None,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
+from pipeline.signing import public_key
 from pipeline.store import is_url, read_file, resolve
 from pipeline.watermark.keys import VARIABLE, Key, read_keys
 
@@ -84,6 +85,13 @@ class Speak(_Strict):
     no_progress: int = Field(1800, ge=10)
 
 
+def _public(text: str) -> str:
+    try:
+        return public_key(text)
+    except ValueError as error:
+        raise ValueError(f"found {text!r}: {error}") from None
+
+
 class Watermark(_Strict):
     """How tracks are marked: a file of keys (None: the environment), and how strongly."""
 
@@ -91,12 +99,20 @@ class Watermark(_Strict):
     strength: float = Field(1.0, ge=0.5, le=2)
 
 
+class Consent(_Strict):
+    """Who may vouch for cloned voices: public keys of issuers, what the voices are used for, what was revoked."""
+
+    issuers: list[Annotated[str, AfterValidator(_public)]] = []
+    purpose: str = Field("dubbing", min_length=1)
+    revoked: str | None = None
+
+
 def _off(value: Any) -> Any:
     """YAML reads a bare off as a truth value."""
     if value is False or value == "off":
         return None
-    if not isinstance(value, dict | Watermark):
-        raise ValueError(f"found {value!r}, expected off, or keys and strength")
+    if not isinstance(value, dict | _Strict):
+        raise ValueError(f"found {value!r}, expected off, or a mapping")
     return value
 
 
@@ -115,6 +131,7 @@ class Job(_Strict):
     fit: Fit = Fit()
     speak: Speak = Speak()
     watermark: Annotated[Watermark | None, BeforeValidator(_off)] = Watermark()
+    consent: Annotated[Consent | None, BeforeValidator(_off)] = Consent()
     storage_options: dict[str, Any] = {}
     _key: Key | None = PrivateAttr(None)  # goes to the workers with the job; never shown
 
@@ -154,8 +171,25 @@ def load_job(url: str, options: dict[str, Any] | None = None) -> Job:
         raw["engine"] = {"name": raw["engine"]}
     job: Job = check(Job, raw, url)
     job = job.model_copy(update={"catalogue": resolve(job.catalogue, url), "output": resolve(job.output, url)})
+    if job.consent and job.consent.revoked:
+        job = job.model_copy(
+            update={"consent": job.consent.model_copy(update={"revoked": resolve(job.consent.revoked, url)})}
+        )
+    _resolve_voices(job.engine.options.get("voices"), url)
     job._key = _marking_key(job.watermark, url) if job.watermark else None
     return job
+
+
+def _resolve_voices(voices: Any, url: str) -> None:
+    """Clips and consents of cloned voices count from the folder of the job file."""
+    for entry in voices.values() if isinstance(voices, dict) else ():
+        if not isinstance(entry, dict):
+            continue  # the engine says what it expects
+        for paths, key in [(entry, "clip"), (entry, "consent")]:
+            if isinstance(paths.get(key), str):
+                paths[key] = resolve(paths[key], url)
+        if isinstance(emotions := entry.get("emotions"), dict):
+            emotions.update({term: resolve(path, url) for term, path in emotions.items() if isinstance(path, str)})
 
 
 def _marking_key(watermark: Watermark, url: str) -> Key:

@@ -9,6 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from pipeline.assemble import BadTakes, assemble
 from pipeline.config import ConfigError, Job, Title, environment
+from pipeline.consents import refusal
 from pipeline.model import Chunk
 from pipeline.plan import engine, plan_track
 from pipeline.speak import Outcome, speak
@@ -111,6 +113,7 @@ class Replica:
     def __init__(self, job: Job, roll: Any):
         ray.get(roll.sign.remote(ray.get_runtime_context().current_actor))
         self.store = Store(job.output, job.storage_options)
+        self.refusal = partial(refusal, job)
         try:
             self.engine = engine(job)
             self.engine.load()
@@ -119,7 +122,7 @@ class Replica:
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         for chunks in batch["chunks"].to_pylist():
-            outcomes = speak([Chunk(**chunk) for chunk in chunks], self.engine, self.store)
+            outcomes = speak([Chunk(**chunk) for chunk in chunks], self.engine, self.store, self.refusal)
             yield pa.Table.from_pylist([asdict(outcome) for outcome in outcomes], OUTCOMES)
 
 

@@ -9,7 +9,7 @@ import os
 import posixpath
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from pipeline import fit as fitting
 from pipeline.audio.codec import duration
 from pipeline.config import ConfigError, Job, Title
+from pipeline.consents import consents
 from pipeline.engines import Engine, open_engine
 from pipeline.model import Chunk, InputError, Line, Problem, Utterance
 from pipeline.readers import read_script
@@ -27,6 +28,7 @@ from pipeline.text.join import join
 from pipeline.text.languages import match
 from pipeline.text.markup import turns
 from pipeline.text.pace import predict
+from pipeline.voices.consent import ConsentError
 from pipeline.watermark.payload import VERSIONS, Payload
 
 FORMAT = 1  # of takes and tracks: raise it when the same inputs shall give other bytes
@@ -43,6 +45,7 @@ class TrackPlan:
     utterances: tuple[Utterance, ...] = ()
     problems: tuple[Problem, ...] = ()
     voices: tuple[tuple[str, str], ...] = ()  # speaker, voice
+    consents: tuple[tuple[str, str], ...] | None = ()  # cloned voice, id of its consent; None: they were not asked for
     file: str = ""  # URL of the script
     sha256: str = ""  # of the script's bytes
     programme: float | None = None  # seconds of the title's media
@@ -154,11 +157,12 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
     programme = _programme(title, job)
     utterances = fitting.windows(join(spoken, language), job.fit, programme)
     voices = _cast(sorted({u.speaker for u in utterances}), title, job, speaker)
+    agreed = _consents(voices, title, language, job)
     problems += _undirected(utterances, job, speaker, source.url)
     utterances = [_chunked(u, tag, voices[u.speaker], job, speaker) for u in utterances]
     draft = TrackPlan(
         title=title.id, language=language, lines=len(spoken), utterances=tuple(utterances), problems=tuple(problems),
-        voices=tuple(sorted(voices.items())), file=source.url,
+        voices=tuple(sorted(voices.items())), consents=agreed, file=source.url,
         sha256=hashlib.sha256(data).hexdigest(), programme=programme,
     )  # fmt: skip
     return replace(draft, digest=_digest(draft, job, speaker))
@@ -227,6 +231,15 @@ def _cast(speakers: Sequence[str], title: Title, job: Job, speaker: Engine) -> d
             raise _refuse(job.catalogue, f"{error} (speaker {name!r} of title {title.id!r})", "such a voice") from error
         taken.add(found[name])
     return found
+
+
+def _consents(voices: Mapping[str, str], title: Title, language: str, job: Job) -> tuple[tuple[str, str], ...] | None:
+    """The consents of a track's cloned voices. Raises InputError that says which is wanting, and in what."""
+    try:
+        return consents(job, voices.values(), title.id, language)
+    except ConsentError as error:
+        raise _refuse(job.catalogue, f"{error} (title {title.id!r}, {error.reason})",
+                      "a consent that covers this use; docs/consent.md") from error  # fmt: skip
 
 
 def _direct(speaker: Engine, text: str) -> Direction:
@@ -311,6 +324,7 @@ def _digest(track: TrackPlan, job: Job, speaker: Engine) -> str:
         "fit": job.fit.model_dump(),
         "watermark": mark(job),
         "engine": speaker.identity(),
+        **({"consent": "off"} if track.consents is None else {}),
         "problems": [[p.line, p.found, p.expected, p.level] for p in track.problems],
         "utterances": [[u.id, u.start, u.end, u.window, [c.key for c in u.chunks]] for u in track.utterances],
     }

@@ -44,7 +44,7 @@ class SigningKey:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """The key of a file that `dub consent new-key` made. ValueError for another file, OSError for none."""
+        """The key of a file that `dub consent key` made. ValueError for another file, OSError for none."""
         return cls(_bytes(Path(path).read_text("utf-8", errors="replace").strip(), SECRET, f"{path}: a signing key"))
 
     def write(self, path: str | Path) -> None:

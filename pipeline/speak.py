@@ -1,6 +1,6 @@
 """Chunks to takes: the engine's audio, trimmed, put into the store under its key."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +27,16 @@ class Outcome:
     error: str = ""
 
 
-def speak(chunks: Sequence[Chunk], engine: Engine, store: Store) -> Iterator[Outcome]:
-    """Speak a batch and store its takes; one outcome for each chunk. A chunk that fails does not stop the rest."""
+def speak(
+    chunks: Sequence[Chunk], engine: Engine, store: Store, refusal: Callable[[str], str] = lambda voice: ""
+) -> Iterator[Outcome]:
+    """Speak a batch and store its takes; one outcome for each chunk. A chunk that fails does not stop the rest.
+
+    `refusal` says why a voice must not speak now, or nothing where it may.
+    """
+    refused = {voice: reason for voice in {chunk.voice for chunk in chunks} if (reason := refusal(voice))}
+    yield from (Outcome(key=chunk.key, error=refused[chunk.voice]) for chunk in chunks if chunk.voice in refused)
+    chunks = [chunk for chunk in chunks if chunk.voice not in refused]
     with ThreadPoolExecutor(1 if store.local else WRITERS) as pool:
         writing: list[Future[Outcome]] = []
         for spoken in _spoken(chunks, engine):

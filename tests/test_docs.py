@@ -41,7 +41,7 @@ def test_every_command_and_option_is_documented() -> None:
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         assert f"`dub {name}" in text
         assert not hasattr(command, "commands") or all(f"`dub {name} {inner}" in text for inner in command.commands)
-        for parameter in command.params:
+        for parameter in [p for part in (command, *getattr(command, "commands", {}).values()) for p in part.params]:
             for option in parameter.opts:
                 assert not option.startswith("--") or f"`{option}`" in text, f"dub {name} {option}"
 
@@ -53,7 +53,9 @@ def test_every_key_is_documented(key: str) -> None:
 
 def test_every_documented_key_exists() -> None:
     rows = re.findall(r"^\| `([a-z_.*]+)` \|", read("docs/job-file.md"), re.MULTILINE)
-    assert set(rows) - {"engine", "watermark"} == set(keys(Job) + keys(Title) + keys(ScriptSource, "scripts.*."))
+    assert set(rows) - {"engine", "watermark", "consent"} == set(
+        keys(Job) + keys(Title) + keys(ScriptSource, "scripts.*.")
+    )
 
 
 def test_every_figure_is_documented() -> None:

@@ -117,7 +117,7 @@ def test_a_job_without_a_key_is_refused(make_job: MakeJob, tmp_path: Path, monke
         make_job(scripts, watermark={"keys": "s3://bucket/key"})
     )
     for wrong in (True, "on", 3, None):
-        assert "expected off, or keys and strength" in refusal(make_job(scripts, watermark=wrong))
+        assert "expected off, or a mapping" in refusal(make_job(scripts, watermark=wrong))
     assert "watermark.key: found an unknown key, expected one of keys, strength" in refusal(
         make_job(scripts, watermark={"key": "x"})
     )

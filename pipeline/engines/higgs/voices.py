@@ -20,7 +20,7 @@ RATE = 24000  # Hz
 SHORTEST, LONGEST = 3.0, 10.0  # seconds of a clip, without the silence at its ends
 MARGIN = 0.1  # seconds of that silence which stay
 MOST = 60.0  # seconds of a file that are read: it may be a film
-KEYS = ("clip", "text", "emotions")
+KEYS = ("clip", "text", "emotions", "consent")  # the consent is the plan's to check
 
 Samples = NDArray[np.float32]
 
@@ -56,7 +56,7 @@ class Voice:
 def read_voices(options: Any, needed: bool = True) -> dict[str, Voice]:
     """Voices by name, of `engine.options.voices`. ValueError names voice, file and what is wrong with it.
 
-    Paths are absolute, URLs, or relative to the folder that the command is run in.
+    Paths are absolute or URLs: a job file's are made so when it is read.
     """
     expected = "voices by name, each with a clip and the text that is spoken in it"
     if not isinstance(options, Mapping) or not (options or not needed):

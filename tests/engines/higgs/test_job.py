@@ -21,7 +21,8 @@ def job(make_job: Any, checkpoints: dict[str, Path], clips: dict[str, str]) -> P
         "model": str(checkpoints["v3"]), "device": "cpu", "rows": 4, "length": 640, "quantization": "nf4",
         "voices": {"anna": {"clip": clips["anna"], "text": "This is the voice of Anna."}},
     }  # fmt: skip
-    keys = {"engine": {"name": "higgs", "options": options}, "default_voice": "anna", "speak": {"replicas": 1}}
+    keys = {"engine": {"name": "higgs", "options": options}, "default_voice": "anna", "speak": {"replicas": 1},
+            "consent": "off"}  # fmt: skip
     return make_job({"tale": {"en.srt": SCRIPT}}, **keys)
 
 

@@ -1,0 +1,32 @@
+"""What every command does with errors."""
+
+import logging
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import typer
+
+from pipeline.config import ConfigError
+from pipeline.store import StoreError
+
+
+def guarded(command: Callable[..., int]) -> Callable[..., None]:
+    """Errors that teach, and exit codes: 0 all delivered, 1 unexpected, 2 wrong input, 3 delivered in part."""
+
+    @wraps(command)
+    def inner(*args: Any, **kwargs: Any) -> None:
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        try:
+            code = command(*args, **kwargs)
+        except (ConfigError, StoreError) as error:
+            print(f"dub: {error}", file=sys.stderr)
+            code = 2
+        except KeyboardInterrupt:
+            hint = "; what is finished is kept, run the same command to go on" if command.__name__ == "run" else ""
+            print(f"dub: stopped{hint}", file=sys.stderr)
+            code = 130
+        raise typer.Exit(code)
+
+    return inner
