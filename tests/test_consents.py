@@ -1,0 +1,227 @@
+"""Consent in a job: at plan, while it speaks, when a track is written, and on the command line."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import srt
+from made import LINES, planned
+
+from pipeline import consents
+from pipeline.assemble import assemble
+from pipeline.catalogue import read_catalogue
+from pipeline.config import ConfigError, load_job
+from pipeline.consents import refusal
+from pipeline.plan import engine, plan
+from pipeline.run import run
+from pipeline.signing import SigningKey
+from pipeline.speak import speak
+from pipeline.store import Store
+from pipeline.voices.consent import ConsentError, revoke
+
+DUB = str(Path(sys.executable).with_name("dub"))
+KEY = SigningKey(bytes(range(32)))
+WHEN = "2026-11-24T12:00:00Z"
+Casting = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    consents._kept.cache_clear()
+    consents._newest.clear()
+
+
+@pytest.fixture
+def casting(tmp_path: Path) -> Casting:
+    """Clips and signed records of anna and tom, as keys of a job; `records` change the body of a voice's consent."""
+
+    def make(**records: dict[str, Any] | None) -> dict[str, Any]:
+        voices = {}
+        for name in ("anna", "tom"):
+            clip = tmp_path / f"{name}.wav"
+            clip.write_bytes(b"RIFF" + name.encode() * 20)
+            voices[name] = {"clip": clip.name}
+            changes = records.get(name, {})
+            if changes is not None:
+                body = {
+                    "voice": name, "subject": name, "granted_by": name, "purposes": ["dubbing"], "languages": ["en"],
+                    "titles": ["*"], "not_before": "2020-01-01T00:00:00Z", "not_after": "2120-01-01T00:00:00Z",
+                    "clips": [hashlib.sha256(clip.read_bytes()).hexdigest()], "statement": "c" * 64, "phrase": "Yes. 4",
+                }  # fmt: skip
+                (tmp_path / f"{name}.json").write_bytes(KEY.sign("consent", {**body, **changes}))
+                voices[name]["consent"] = f"{name}.json"
+        return {
+            "engine": {"name": "cloning:Cloning", "options": {"voices": voices}}, "default_voice": None,
+            "consent": {"issuers": [KEY.public]},
+        }  # fmt: skip
+
+    return make
+
+
+def cast(**by_title: str) -> dict[str, Any]:
+    return {title: {"cast": {"": voice}} for title, voice in by_title.items()}
+
+
+def reasons(path: Path) -> dict[str, str]:
+    """Title -> why it is refused, or nothing."""
+    job = load_job(str(path))
+    return {track.title: " ".join(str(p) for p in track.errors) for track in plan(job, read_catalogue(job))}
+
+
+def test_a_job_delivers_what_is_consented_to_and_leaves_nothing_of_the_rest(
+    make_job: Any, casting: Casting, ray_session: None
+) -> None:
+    scripts = {name: {"en.srt": srt(*LINES[:2])} for name in ("a", "b", "c")}
+    keys = casting(tom=None, anna={"titles": ["a"]})
+    path = make_job(scripts, titles=cast(a="anna", b="tom", c="anna"), **keys)
+    summary = run(load_job(str(path)))
+    assert summary.exit_code == 3
+    assert {t["title"]: t["state"] for t in summary.tracks} == {"a": "delivered", "b": "refused", "c": "refused"}
+    told = {row["title"]: row["found"] for row in summary.failed}
+    assert "voice 'tom': found no consent" in told["b"]
+    assert "found the title 'c', expected a" in told["c"]
+    out = path.parent / "out"
+    assert {p.name for p in out.iterdir()} - {".tmp"} == {"a", "takes", "jobs"}
+    manifest = json.loads((out / "a/en/manifest.json").read_text())
+    (agreed,) = manifest["consents"]
+    assert (agreed["voice"], len(agreed["consent"])) == ("anna", 16)
+    assert len(list(out.glob("takes/*/*.flac"))) == 2
+    assert run(load_job(str(path))).idle
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"not_after": "2021-01-01T00:00:00Z"}, "expired"),
+        ({"not_before": "2119-01-01T00:00:00Z"}, "not-yet"),
+        ({"languages": ["fr"]}, "language"),
+        ({"purposes": ["adverts"]}, "purpose"),
+        ({"voice": "tom"}, "voice"),
+        ({"clips": ["d" * 64]}, "clip"),
+        (None, "missing"),
+    ],
+)
+def test_plan_says_which_reason_it_was(make_job: Any, casting: Casting, changes: Any, reason: str) -> None:
+    path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"), **casting(anna=changes))
+    assert f"(title 'a', {reason})" in reasons(path)["a"]
+
+
+def test_a_clip_swapped_after_the_consent_is_refused(make_job: Any, casting: Casting, tmp_path: Path) -> None:
+    path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"), **casting())
+    assert not reasons(path)["a"]
+    (tmp_path / "anna.wav").write_bytes(b"RIFF" + b"of somebody else")
+    assert "clip" in reasons(path)["a"]
+
+
+def test_an_emotion_clip_needs_consent_as_well(make_job: Any, casting: Casting, tmp_path: Path) -> None:
+    keys = casting()
+    keys["engine"]["options"]["voices"]["anna"]["emotions"] = {"fear": "tom.wav"}
+    path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"), **keys)
+    assert "(title 'a', clip)" in reasons(path)["a"]
+
+
+@pytest.mark.parametrize("issuers", [[], [SigningKey(bytes(32)).public]])
+def test_an_issuer_whom_the_job_does_not_name_is_not_believed(make_job: Any, casting: Casting, issuers: Any) -> None:
+    keys = casting() | {"consent": {"issuers": issuers}}
+    path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"), **keys)
+    assert "untrusted" in reasons(path)["a"]
+
+
+def test_a_list_of_revocations_that_cannot_be_read_refuses(make_job: Any, casting: Casting) -> None:
+    keys = casting()
+    keys["consent"]["revoked"] = "nowhere.json"
+    path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"), **keys)
+    assert "(title 'a', missing)" in reasons(path)["a"]
+
+
+def test_a_consent_revoked_meanwhile_stops_what_is_not_spoken_and_what_is_not_written(
+    make_job: Any, casting: Casting, tmp_path: Path
+) -> None:
+    keys = casting()
+    keys["consent"]["revoked"] = "revoked.json"
+    (tmp_path / "revoked.json").write_bytes(revoke(None, KEY, [], "", WHEN))
+    path = make_job({"a": {"en.srt": srt(*LINES)}}, titles=cast(a="anna"), **keys)
+    job, track = planned(path)
+    ((_, name),) = track.consents or ()
+    chunks = [chunk for utterance in track.utterances for chunk in utterance.chunks]
+    store = Store(job.output)
+    say = partial(speak, engine=engine(job), store=store, refusal=partial(refusal, job))
+    assert not any(outcome.error for outcome in say(chunks[:-1]))
+
+    (tmp_path / "revoked.json").write_bytes(
+        revoke((tmp_path / "revoked.json").read_bytes(), KEY, [name], "withdrawn", WHEN)
+    )
+    consents._kept.cache_clear()  # as it is done every 30 seconds
+    (outcome,) = say(chunks[-1:])
+    assert "revoked" in outcome.error
+    assert len(list(Path(job.output).glob("takes/*/*.flac"))) == len({c.key for c in chunks[:-1]})
+    with pytest.raises(ConsentError) as caught:
+        assemble(job, track, {chunks[-1].key: outcome.error}, store)
+    assert caught.value.reason == "revoked"
+    assert not list(Path(job.output).glob("a/**/*"))
+    assert "(title 'a', revoked)" in reasons(path)["a"]
+
+    (tmp_path / "revoked.json").write_bytes(revoke(None, KEY, [], "", WHEN))  # the older list, put back
+    consents._kept.cache_clear()
+    assert "(title 'a', revoked)" in reasons(path)["a"]
+
+
+def test_off_is_written_into_the_manifest_and_is_another_track(make_job: Any, casting: Casting) -> None:
+    path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"), **casting())
+    asked = planned(path)[1]
+    path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"), **casting() | {"consent": "off"})
+    job, track = planned(path)
+    assert track.consents is None
+    assert track.digest != asked.digest
+    chunks = [chunk for utterance in track.utterances for chunk in utterance.chunks]
+    list(speak(chunks, engine(job), Store(job.output), partial(refusal, job)))
+    assemble(job, track, {}, Store(job.output))
+    assert json.loads((Path(job.output) / "a/en/manifest.json").read_text())["consents"] == "off"
+
+
+def test_an_engine_that_cannot_clone_refuses_a_cloned_voice(make_job: Any) -> None:
+    path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"))
+    assert "voice 'anna'" in reasons(path)["a"]
+
+
+def test_a_wrong_issuer_key_is_an_error_of_the_job_file(make_job: Any) -> None:
+    with pytest.raises(ConfigError, match=r"consent\.issuers\.0: found 'dubkey1:x': a public key is"):
+        load_job(str(make_job({"a": {"en.srt": srt(LINES[0])}}, consent={"issuers": ["dubkey1:x"]})))
+
+
+def dub(*arguments: str, code: int = 0) -> str:
+    done = subprocess.run([DUB, "consent", *arguments], capture_output=True, text=True)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_commands_from_the_draft_to_the_revocation(tmp_path: Path) -> None:
+    clip, said, draft, record = (str(tmp_path / name) for name in ("a.wav", "yes.wav", "draft.json", "a.json"))
+    key, gone = str(tmp_path / "issuer.key"), str(tmp_path / "revoked.json")
+    Path(clip).write_bytes(b"clip")
+    Path(said).write_bytes(b"yes")
+    public = dub("key", key).strip()
+    about = ["--voice", "anna", "--subject", "Anna", "--to", "Studio", "--clip", clip, "--until", "2120-01-01"]
+    assert "I, Anna, allow Studio" in dub("new", draft, *about, "--title", "a")
+    name = dub("sign", draft, record, "--statement", said, "--key", key).split()[1]
+    check = ["verify", record, "--issuer", public]
+    assert json.loads(dub(*check, "--clip", clip, "--statement", said, "--title", "a"))["id"] == name
+    assert "refused (title)" in dub(*check, "--title", "b", code=3)
+    assert "refused (clip)" in dub(*check, "--clip", said, code=3)
+    assert "refused (clip)" in dub(*check, "--statement", clip, code=3)
+    assert "refused (untrusted)" in dub("verify", record, "--issuer", SigningKey(bytes(32)).public, code=3)
+    assert "1 consents revoked" in dub("revoke", name, "--revocations", gone, "--key", key, "--why", "withdrawn")
+    assert "refused (revoked)" in dub(*check, "--revocations", gone, code=3)
+    assert "nothing is overwritten" in dub("sign", draft, record, "--statement", said, "--key", key, code=2)
+    assert "nothing is overwritten" in dub("key", key, code=2)
+    assert "--until: found '2120'" in dub("new", f"{draft}2", *about[:-1], "2120", code=2)
+    assert "a signing key begins with" in dub("revoke", name, "--revocations", gone, "--key", clip, code=2)
+    assert "found no file" in dub("verify", f"{record}2", "--issuer", public, code=2)
+    assert "16 hexadecimal digits" in dub("revoke", "anna", "--revocations", gone, "--key", key, code=2)
