@@ -12,7 +12,7 @@ import pytest
 import typer
 from conftest import MakeJob, srt
 
-from pipeline.cli import _guarded
+from pipeline.guard import guarded
 
 DUB = str(Path(sys.executable).with_name("dub"))
 
@@ -146,7 +146,7 @@ def test_what_cannot_go_on_does_not_say_so(capsys: pytest.CaptureFixture[str]) -
         raise KeyboardInterrupt
 
     with pytest.raises(typer.Exit) as caught:
-        _guarded(detect)()
+        guarded(detect)()
     assert (caught.value.exit_code, capsys.readouterr().err) == (130, "dub: stopped\n")
 
 
