@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.audit import Trail
 from pipeline.catalogue import read_catalogue
 from pipeline.cli_consent import consent
 from pipeline.config import ConfigError, Job, load_job
@@ -25,6 +26,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 keys = typer.Typer(no_args_is_help=True, help="Make watermark keys.")
 app.add_typer(keys, name="keys")
 app.add_typer(consent, name="consent")
+
+audit = typer.Typer(no_args_is_help=True, help="Read and check the audit trail of a job.")
+app.add_typer(audit, name="audit")
 
 JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file: a path or URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for machines instead of tables.")]
@@ -207,6 +211,42 @@ def _detecting_keys(source: str | None) -> list[Key]:
     if not found:
         raise ConfigError(f"found no key, expected --keys FILE or keys in the environment variable {VARIABLE}")
     return found
+
+
+@audit.command()
+@guarded
+def show(job: JobFile, as_json: AsJson = False) -> int:
+    """List who did what to a job's output, when, and why."""
+    loaded = load_job(job)
+    entries = list(Trail(Store(loaded.output, loaded.storage_options), loaded.name).entries())
+    if as_json:
+        for entry in entries:
+            print(json.dumps(entry, ensure_ascii=False))
+        return 0
+    made = tables.table(f"{len(entries)} entries of {loaded.name}", "when", "who", "what", "about", "hash")
+    for entry in entries:
+        made.add_row(entry["when"], entry["who"], entry["what"], tables.about(entry["about"]), entry["hash"][:16])
+    tables.console().print(made)
+    return 0
+
+
+@audit.command()
+@guarded
+def verify(
+    job: JobFile,
+    head: Annotated[str | None, typer.Option(help="The hash of an entry that must be there, as show gave it.")] = None,
+) -> int:
+    """Check that no entry was altered, taken out or put in: 0 the chain holds, 3 it does not."""
+    loaded = load_job(job)
+    trail = Trail(Store(loaded.output, loaded.storage_options), loaded.name)
+    if head and (len(head) < 16 or not set(head) <= set("0123456789abcdef")):
+        raise ConfigError(f"--head: found {head!r}, expected at least 16 hexadecimal digits")
+    for fault in (faults := trail.faults(head)):
+        print(fault)
+    if not faults:
+        last = list(trail.entries())[-1:]
+        print(f"{loaded.name}: the chain holds; head {last[0]['hash'] if last else 'none, as nothing was written'}")
+    return 3 if faults else 0
 
 
 def _problems(tracks: list[Track]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline import flow
 from pipeline.assemble import file_format
+from pipeline.audit import Trail
 from pipeline.catalogue import read_catalogue
 from pipeline.config import Job
 from pipeline.lock import Lock
@@ -92,15 +93,19 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
         if not work.todo:
             summary = work.summary()
             summary.idle = not _write_if_new(store, job, summary)
+            if not summary.idle:
+                _record(store, job, work, summary)
             return summary
         with Lock(store, job.name) as lock:
             store.sweep()
+            Trail(store, job.name).add("run started", **_checks(job), tracks=len(work.todo))
             _keep_plan(store, job, rows)
             work.find_missing(rows)
             with flow.cluster(job, address):
                 work.do({name: titles[name] for name in {track.title for track in work.todo.values()}}, lock)
         summary = work.summary()
         _write_if_new(store, job, summary)
+        _record(store, job, work, summary)
         return summary
 
 
@@ -312,6 +317,18 @@ def _write_if_new(store: Store, job: Job, summary: Summary) -> bool:
     facts = {k: v for k, v in asdict(summary).items() if k not in ("failed", "idle")}
     store.write(f"{folder}/summary.json", pretty({**facts, "failures": len(summary.failed)}))
     return True
+
+
+def _checks(job: Job) -> dict[str, str]:
+    """Which safeguards are on; what is switched off stands in the audit trail."""
+    return {name: "off" if getattr(job, name) is None else "on" for name in ("watermark", "consent")}
+
+
+def _record(store: Store, job: Job, work: _Work, summary: Summary) -> None:
+    """What this run delivered, by the digests of its manifests, and what it did not, with the reasons."""
+    lost = [{key: row.get(key) for key in ("stage", "title", "language", "line", "found")} for row in summary.failed]
+    done = {name: work.todo[name].digest for name in work.figures}
+    Trail(store, job.name).add("run ended", **_checks(job), delivered=done, refused=lost)
 
 
 def _states(tracks: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:

@@ -107,12 +107,13 @@ def test_the_faults_of_a_catalogue_stay_with_their_titles(make_job: MakeJob, tmp
     report = json.loads((tmp_path / "out/deadly/en/report.json").read_text())
     assert [bool(row["spoken"]) for row in report["utterances"]] == [True, False, True]
 
-    # Tried again, the same line fails in the same way, and nothing is written anew.
+    # Tried again, the same line fails in the same way, and nothing is written anew but that it was tried.
     before = files(tmp_path / "out")
     _, again = go(tmp_path / "job.yaml")
     assert again.exit_code == 3
     after = files(tmp_path / "out")
-    assert {name for name in after if after[name] != before.get(name)} <= {"jobs/test/plan.parquet"}
+    anew = {name for name in after if after[name] != before.get(name) and not name.startswith("jobs/test/audit/")}
+    assert anew <= {"jobs/test/plan.parquet"}
 
 
 @pytest.mark.parametrize(

@@ -112,3 +112,14 @@ def _figures(figures: dict[str, Any] | None) -> list[str]:
 def _rest(console: Console, count: int) -> None:
     if count > ROWS:
         console.print(f"... and {count - ROWS} more")
+
+
+def about(facts: dict[str, Any]) -> str:
+    """What an entry of the audit trail tells, in a cell."""
+    rows = []
+    for name, value in facts.items():
+        if name == "refused":
+            value = [f"{lost['title']}/{lost['language']}: {lost['found']}" for lost in value]
+        inner = "".join(f"\n  {row}" for row in value) if isinstance(value, list | dict) else ""
+        rows.append(f"{name} {len(value) if inner or value in ([], {}) else value}{inner}")
+    return "\n".join(rows)

@@ -1,0 +1,130 @@
+"""The audit trail: what it holds, and every way to tamper with it."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import srt
+from made import LINES
+
+from pipeline.audit import Trail
+from pipeline.config import load_job
+from pipeline.run import run
+from pipeline.store import Store, canonical
+
+DUB = str(Path(sys.executable).with_name("dub"))
+Tamper = Callable[[list[Path]], None]
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Trail:
+    trail = Trail(Store(str(tmp_path)), "night")
+    for number in range(5):
+        trail.add("run ended", "planned", delivered={"a/fr": str(number)}, refused=[])
+    return trail
+
+
+def paths(trail: Trail) -> list[Path]:
+    return sorted(Path(trail.store.path(trail.folder)).iterdir())
+
+
+def change(path: Path, **keys: Any) -> None:
+    """Alter an entry and give the file the name that its new contents ask for."""
+    data = canonical({**json.loads(path.read_bytes()), **keys}) + b"\n"
+    path.unlink()
+    path.with_name(f"{path.name[:8]}-{hashlib.sha256(data).hexdigest()[:16]}.json").write_bytes(data)
+
+
+def test_a_trail_says_who_did_what_and_when(trail: Trail) -> None:
+    entries = list(trail.entries())
+    assert [entry["number"] for entry in entries] == [1, 2, 3, 4, 5]
+    assert [entry["previous"] for entry in entries[1:]] == [entry["hash"] for entry in entries[:-1]]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entries[0]["when"])
+    assert re.fullmatch(r".+@.+", entries[0]["who"])
+    assert entries[2]["about"]["delivered"] == {"a/fr": "2"}
+    assert trail.faults() == []
+    assert trail.faults(entries[-1]["hash"][:16]) == []
+
+
+@pytest.mark.parametrize(
+    ("tamper", "told"),
+    [
+        (lambda p: p[2].write_bytes(p[2].read_bytes().replace(b"a/fr", b"b/fr")), "00000003-.*: altered"),
+        (lambda p: change(p[2], what="nothing"), "00000004-.*: follows an entry [0-9a-f]{16} that is not there"),
+        (lambda p: change(p[2], number=4), "not an entry of this place"),
+        (lambda p: change(p[2], job="day"), "not an entry of this place"),
+        (lambda p: change(p[2], more=1), "not an entry of this place"),
+        (lambda p: p[2].unlink(), "entry 3 is missing"),
+        (lambda p: p[0].unlink(), "entry 1 is missing"),
+        (lambda p: p[2].write_bytes(p[2].read_bytes()[:-20]), "00000003-.*: altered"),
+        (lambda p: p[2].write_bytes(b""), "00000003-.*: altered"),
+        (lambda p: (p[1].rename(p[1].with_suffix(".x")), p[2].rename(p[1])), "00000002-.*: altered"),
+    ],
+)
+def test_tampering_shows(trail: Trail, tamper: Tamper, told: str) -> None:
+    tamper(paths(trail))
+    assert any(re.search(told, fault) for fault in trail.faults()), trail.faults()
+
+
+def test_an_end_that_was_cut_off_shows_against_a_head_that_was_kept(trail: Trail) -> None:
+    head = list(trail.entries())[-1]["hash"]
+    paths(trail)[-1].unlink()
+    assert trail.faults() == []  # a shorter chain is a chain
+    assert ["cut off" in fault for fault in trail.faults(head)] == [True]
+
+
+def test_a_forged_entry_at_the_end_does_not_follow(trail: Trail) -> None:
+    last = paths(trail)[-1]
+    forged = canonical({**json.loads(last.read_bytes()), "number": 6, "previous": "f" * 64}) + b"\n"
+    last.with_name(f"00000006-{hashlib.sha256(forged).hexdigest()[:16]}.json").write_bytes(forged)
+    assert any("00000006" in fault and "not there as number 5" in fault for fault in trail.faults())
+
+
+def test_two_runs_at_the_same_moment_are_no_fault(trail: Trail) -> None:
+    last = paths(trail)[-1]
+    twin = canonical({**json.loads(last.read_bytes()), "who": "somebody@else"}) + b"\n"
+    last.with_name(f"00000005-{hashlib.sha256(twin).hexdigest()[:16]}.json").write_bytes(twin)
+    assert trail.faults() == []
+    trail.add("run ended")
+    assert trail.faults() == []
+    assert len(list(trail.entries())) == 7
+
+
+def test_an_empty_trail_and_one_in_object_storage_hold() -> None:
+    trail = Trail(Store("memory://audit-test"), "night")
+    assert (trail.faults(), list(trail.entries())) == ([], [])
+    trail.add("run started")
+    trail.add("run ended")
+    assert trail.faults() == []
+
+
+def test_a_job_leaves_a_trail_that_the_commands_read(make_job: Any, ray_session: None) -> None:
+    path = make_job({"a": {"en.srt": srt(LINES[0])}, "b": {"en.srt": "nothing"}}, watermark="off")
+    job = load_job(str(path))
+    assert run(job).exit_code == 3
+    started, ended = Trail(Store(job.output), "test").entries()
+    assert (started["what"], ended["what"]) == ("run started", "run ended")
+    assert started["about"] == {"watermark": "off", "consent": "on", "tracks": 1}
+    manifest = json.loads((path.parent / "out/a/en/manifest.json").read_text())
+    assert ended["about"]["delivered"] == {"a/en": manifest["plan"]}
+    assert [lost["title"] for lost in ended["about"]["refused"]] == ["b"]
+    assert run(job).idle
+    assert len(list(Trail(Store(job.output), "test").entries())) == 2  # a rerun that does nothing says nothing
+
+    def dub(*arguments: str, code: int = 0) -> str:
+        done = subprocess.run([DUB, "audit", *arguments], capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
+    assert ended["hash"] in dub("verify", str(path), "--head", ended["hash"])
+    assert "watermark off" in dub("show", str(path))
+    assert [json.loads(row)["number"] for row in dub("show", str(path), "--json").splitlines()] == [1, 2]
+    assert "16 hexadecimal digits" in dub("verify", str(path), "--head", "x", code=2)
+    next(path.parent.glob("out/jobs/test/audit/00000001-*")).unlink()
+    assert "entry 1 is missing" in dub("verify", str(path), code=3)
