@@ -23,7 +23,7 @@ from pipeline.config import ConfigError, Job
 from pipeline.consents import consents
 from pipeline.marking import marked, verified
 from pipeline.model import Utterance
-from pipeline.plan import FORMAT, TrackPlan, engine, mark
+from pipeline.plan import FORMAT, TrackPlan, engine, mark, rules_of
 from pipeline.report.track import figures, subtitles
 from pipeline.speak import take_name
 from pipeline.spool import Spool
@@ -288,6 +288,7 @@ def _commit(job: Job, track: TrackPlan, files: dict[str, Path], missing: dict[st
         "fit": job.fit.model_dump(),
         "watermark": mark(job, track.digest),
         "consents": "off" if track.consents is None else [{"voice": v, "consent": c} for v, c in track.consents],
+        "rules": rules_of(job, track.language),
         "missing": lost,
         "files": facts,
     }

@@ -116,6 +116,11 @@ def _off(value: Any) -> Any:
     return value
 
 
+def _switch(value: Any) -> Any:
+    """YAML reads a bare on or off as a truth value."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
 class Job(_Strict):
     """A job file."""
 
@@ -132,6 +137,7 @@ class Job(_Strict):
     speak: Speak = Speak()
     watermark: Annotated[Watermark | None, BeforeValidator(_off)] = Watermark()
     consent: Annotated[Consent | None, BeforeValidator(_off)] = Consent()
+    rules: Annotated[Literal["on", "off"], BeforeValidator(_switch)] = "on"
     storage_options: dict[str, Any] = {}
     _key: Key | None = PrivateAttr(None)  # goes to the workers with the job; never shown
 

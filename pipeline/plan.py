@@ -21,6 +21,7 @@ from pipeline.consents import consents
 from pipeline.engines import Engine, open_engine
 from pipeline.model import Chunk, InputError, Line, Problem, Utterance
 from pipeline.readers import read_script
+from pipeline.safety import rules
 from pipeline.store import Store, StoreError, canonical, digest, read_file
 from pipeline.text.chunk import split
 from pipeline.text.directions import Direction
@@ -154,6 +155,10 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
     spoken = _spoken(script.lines, {name.upper() for name in title.cast}, job.descriptions)
     if not spoken:
         raise _refuse(source.url, f"{len(script.lines)} lines with nothing to speak", "at least one spoken line")
+    ruled = _ruled(spoken, language, job, source.url)
+    if any(problem.level == "error" for problem in ruled):
+        return TrackPlan(title=title.id, language=language, problems=(*problems, *ruled), file=source.url)
+    problems += ruled
     programme = _programme(title, job)
     utterances = fitting.windows(join(spoken, language), job.fit, programme)
     voices = _cast(sorted({u.speaker for u in utterances}), title, job, speaker)
@@ -166,6 +171,28 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
         sha256=hashlib.sha256(data).hexdigest(), programme=programme,
     )  # fmt: skip
     return replace(draft, digest=_digest(draft, job, speaker))
+
+
+def _ruled(lines: Sequence[Line], language: str, job: Job, file: str) -> list[Problem]:
+    """What the rules for scripts refuse, or want to be read by a person, each with the lines where it stands."""
+    found = rules.pack(language) if job.rules == "on" else None
+    problems = []
+    for hit in found.check([(line.place, line.text) for line in lines]) if found else ():
+        where = ", ".join(str(place) for place in hit.places)
+        problems.append(
+            Problem(file=file, line=hit.places[0], found=f"what the rule {hit.rule} is for, in the lines at {where}",
+                    expected=f"a script without {hit.family}; docs/rules.md",
+                    level="error" if hit.severity == "block" else "note")
+        )  # fmt: skip
+    return problems
+
+
+def rules_of(job: Job, language: str) -> str | dict[str, str]:
+    """Which rules a script was held against, as manifests say it: off, none for this language, or a pack."""
+    if job.rules == "off":
+        return "off"
+    found = rules.pack(language)
+    return {"pack": found.locale, "version": found.version, "digest": found.digest} if found else "none"
 
 
 def _refuse(file: str, found: str, expected: str) -> InputError:
@@ -325,6 +352,7 @@ def _digest(track: TrackPlan, job: Job, speaker: Engine) -> str:
         "watermark": mark(job),
         "engine": speaker.identity(),
         **({"consent": "off"} if track.consents is None else {}),
+        **({"rules": "off"} if job.rules == "off" else {}),
         "problems": [[p.line, p.found, p.expected, p.level] for p in track.problems],
         "utterances": [[u.id, u.start, u.end, u.window, [c.key for c in u.chunks]] for u in track.utterances],
     }

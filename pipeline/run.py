@@ -321,7 +321,7 @@ def _write_if_new(store: Store, job: Job, summary: Summary) -> bool:
 
 def _checks(job: Job) -> dict[str, str]:
     """Which safeguards are on; what is switched off stands in the audit trail."""
-    return {name: "off" if getattr(job, name) is None else "on" for name in ("watermark", "consent")}
+    return {name: "off" if getattr(job, name) in (None, "off") else "on" for name in ("watermark", "consent", "rules")}
 
 
 def _record(store: Store, job: Job, work: _Work, summary: Summary) -> None:

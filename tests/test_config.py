@@ -106,7 +106,7 @@ def test_a_refusal_names_the_key_what_was_found_and_what_is_expected(
 def test_an_unknown_key_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     assert refusal(tmp_path, BASE + "ouput: x") == (
         "ouput: found an unknown key, expected one of catalogue, consent, default_voice, delivery, descriptions, "
-        "engine, fit, languages, name, output, speak, storage_options, strict, watermark"
+        "engine, fit, languages, name, output, rules, speak, storage_options, strict, watermark"
     )
 
 

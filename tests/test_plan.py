@@ -326,3 +326,17 @@ def test_a_language_that_no_title_has_is_a_wrong_job(make_job: MakeJob) -> None:
     job = load_job(str(make_job({"a": {"fr.srt": srt("Bonjour.")}}, languages=["fr", "it"])))
     with pytest.raises(ConfigError, match="languages: found 'it', expected one of the catalogue's: fr"):
         list(plan(job, read_catalogue(job)))
+
+
+def test_a_scam_is_refused_with_its_rule_and_its_lines_and_off_lets_it_pass(make_job: Any) -> None:
+    scam = srt("Grandma, it's me.", "I had an accident.", "Send the bail money.", "And don't tell Dad.")
+    scripts = {"scam": {"en.srt": scam, "xx.srt": scam}, "film": {"en.srt": srt("The bank was robbed, Grandma.")}}
+    job = load_job(str(make_job(scripts, languages=["en"])))
+    tracks = {track.title: track for track in plan(job, read_catalogue(job))}
+    (problem,) = tracks["scam"].errors
+    assert problem.found == "what the rule en.relative-in-distress is for, in the lines at 2, 6, 10, 14"
+    assert problem.line == 2
+    assert not tracks["scam"].utterances
+    assert not tracks["film"].errors
+    off = load_job(str(make_job(scripts, languages=["en"], rules="off")))
+    assert not any(track.errors for track in plan(off, read_catalogue(off)))

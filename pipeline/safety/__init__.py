@@ -1,0 +1,1 @@
+"""What may not be spoken: rules for the text of scripts."""

@@ -1,0 +1,57 @@
+"""Text as rules see it: tricks with letters, digits and spaces undone."""
+
+import re
+import unicodedata
+
+# Letters of other scripts that look like Latin ones: the common part of Unicode's confusables (UTS 39).
+_LOOKS = str.maketrans("аеорсухіјѕԁһӏԛԝкмтвнαερουικντχγ", "aeopcyxijsdhlqwkmtbhaepouikvtxy")
+_DIGITS = str.maketrans("013457@$!", "oieastasi")
+_STRIPPED = ("LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW")  # elsewhere a mark is part of the letter
+_WORD = re.compile(r"[^\W_]+")
+_SPACED = re.compile(r"(?<!\w)\w(?:[ .\-_*]\w){2,}(?!\w)")
+_TRICK = re.compile(r"(?<!\w)[^\W\d_]*[013457@$!]+[^\W\d_][\w@$!]*")
+
+
+def fold(text: str) -> str:
+    """Words in small letters with one space between them; without accents, look-alikes, leet and spaced letters.
+
+    Unicode normalisation is NFKC (UAX 15).
+    """
+    if text.isascii():
+        text = text.lower()
+    else:
+        text = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf").casefold()
+        text = _WORD.sub(_latin, _bare(text))
+        text = "".join(str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in text)
+    text = _SPACED.sub(lambda found: re.sub(r"[ .\-_*]", "", found[0]), text)
+    text = _TRICK.sub(_unleet, text)
+    return " ".join(_words(text))
+
+
+def _bare(text: str) -> str:
+    """Without the marks of scripts in which a word is read without them."""
+    found, base = [], ""
+    for c in unicodedata.normalize("NFD", text):
+        if unicodedata.combining(c):
+            if unicodedata.name(base, "").startswith(_STRIPPED):
+                continue
+        else:
+            base = c
+        found.append(c)
+    return unicodedata.normalize("NFC", "".join(found))
+
+
+def _latin(word: re.Match[str]) -> str:
+    """A word that mixes Latin with look-alikes was written so on purpose."""
+    return word[0].translate(_LOOKS) if re.search("[a-z]", word[0]) else word[0]
+
+
+def _unleet(word: re.Match[str]) -> str:
+    letters = sum(c.isalpha() for c in word[0])
+    return word[0].translate(_DIGITS) if letters >= 2 and not re.fullmatch(r"\d+[^\W\d_]{1,2}", word[0]) else word[0]
+
+
+def _words(text: str) -> list[str]:
+    # Not isalnum: vowel signs of Indic scripts are marks that belong to the word.
+    kept = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else "" if c in "'’" else " " for c in text)
+    return kept.split()

@@ -1,0 +1,153 @@
+"""Rules for scripts: what a synthetic voice must not be made to say, seen over several lines of a title."""
+
+import functools
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from pipeline.safety.fold import fold
+
+WITHIN = 8  # lines over which the cues of a rule may lie, where it does not say
+SEVERITIES = ("block", "review")
+_KEYS = {"id", "family", "severity", "cues", "meet", "need", "within", "examples"}
+_PACK = {"version", "locale", "cues", "rules"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """At least `meet` of the groups of `cues`, with all that it has `need` of, `within` so many consecutive lines."""
+
+    id: str
+    family: str
+    severity: str
+    cues: tuple[str, ...]
+    meet: int
+    need: frozenset[str]
+    within: int
+    blocked: tuple[tuple[str, ...], ...]  # examples: a script each, of one or several lines
+    passing: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A rule that a script meets. `places` are the 1-based lines of the file where its cues stand."""
+
+    rule: str
+    family: str
+    severity: str
+    places: tuple[int, ...]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """The rules of one language. `digest` is of the file: it stands in manifests."""
+
+    locale: str
+    version: str
+    digest: str
+    groups: dict[str, re.Pattern[str]]
+    rules: tuple[Rule, ...]
+
+    def check(self, lines: Sequence[tuple[int, str]]) -> list[Hit]:
+        """The rules that a script meets: lines as their place in the file and their text, in order."""
+        met = [self._met(text) for _, text in lines]
+        found = []
+        for rule in self.rules:
+            start = 0
+            while (end := _window(rule, met, start)) is not None:
+                first = max(start, end - rule.within + 1)
+                marked = [n for n in range(first, end + 1) if met[n] & set(rule.cues)]
+                found.append(
+                    Hit(rule=rule.id, family=rule.family, severity=rule.severity,
+                        places=tuple(lines[n][0] for n in marked), texts=tuple(lines[n][1] for n in marked))
+                )  # fmt: skip
+                start = end + 1
+        return found
+
+    def _met(self, text: str) -> frozenset[str]:
+        folded = fold(text)
+        return frozenset(name for name, cues in self.groups.items() if cues.search(folded))
+
+
+def _window(rule: Rule, met: Sequence[frozenset[str]], start: int) -> int | None:
+    """The first line at which the lines up to it, `within` the rule's reach, hold enough of its groups."""
+    groups = set(rule.cues)
+    for end in range(start, len(met)):
+        if met[end] & groups and _complete(rule, met[max(start, end - rule.within + 1) : end + 1]):
+            return end
+    return None
+
+
+def _complete(rule: Rule, met: Sequence[frozenset[str]]) -> bool:
+    together = frozenset().union(*met) & set(rule.cues)
+    return len(together) >= rule.meet and rule.need <= together
+
+
+@functools.cache
+def pack(language: str) -> Pack | None:
+    """The pack for a language tag, such as es for es-MX; None where there is none."""
+    name = f"{language.replace('_', '-').split('-')[0].lower()}.yaml"
+    file = resources.files("pipeline.safety") / "packs" / name
+    return read_pack(name, file.read_bytes()) if file.is_file() else None
+
+
+def read_pack(name: str, data: bytes) -> Pack:
+    """A pack of YAML. ValueError names file, rule and key, what was found and what is expected."""
+    try:
+        raw = yaml.safe_load(data.decode())
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{name}: found {error}, expected YAML in UTF-8") from error
+    if not isinstance(raw, dict) or set(raw) != _PACK:
+        raise ValueError(f"{name}: found {_keys(raw)}, expected {', '.join(sorted(_PACK))}")
+    groups = {}
+    for group, cues in raw["cues"].items():
+        if not isinstance(cues, list) or not cues or not all(isinstance(cue, str) and cue.strip() for cue in cues):
+            raise ValueError(f"{name}: cues.{group}: found {cues!r}, expected a list of phrases")
+        groups[group] = re.compile(r"\b(?:" + "|".join(_pattern(cue) for cue in cues) + r")\b")
+    rules = tuple(_rule(f"{name}: rules[{n}]", entry, groups) for n, entry in enumerate(raw["rules"]))
+    if twice := {rule.id for rule in rules if sum(rule.id == other.id for other in rules) > 1}:
+        raise ValueError(f"{name}: found the id {min(twice)} twice, expected an id of its own for each rule")
+    return Pack(locale=str(raw["locale"]), version=str(raw["version"]), digest=hashlib.sha256(data).hexdigest()[:16],
+                groups=groups, rules=rules)  # fmt: skip
+
+
+def _pattern(cue: str) -> str:
+    """`*` at the end of a word is any ending; `...` between words up to four others."""
+    parts = []
+    for part in cue.split("..."):
+        words = [re.escape(fold(word.rstrip("*"))) + (r"\w*" if word.endswith("*") else "") for word in part.split()]
+        parts.append(" ?".join(words))
+    return r"\b(?: \w+){0,4} ".join(parts)
+
+
+def _rule(place: str, entry: Any, groups: dict[str, Any]) -> Rule:
+    if not isinstance(entry, dict) or not {"id", "family", "cues", "examples"} <= set(entry) <= _KEYS:
+        raise ValueError(f"{place}: found {_keys(entry)}, expected {', '.join(sorted(_KEYS))}")
+    place = f"{place} ({entry['id']})"
+    cues, meet, need = tuple(entry["cues"]), entry.get("meet", len(entry["cues"])), frozenset(entry.get("need", ()))
+    if unknown := (set(cues) | need) - set(groups):
+        raise ValueError(f"{place}: found the group {min(unknown)}, expected one of {', '.join(groups)}")
+    if not 2 <= meet <= len(cues):
+        raise ValueError(f"{place}: meet: found {meet}, expected 2 to {len(cues)}: one cue alone refuses nothing")
+    if (severity := entry.get("severity", "block")) not in SEVERITIES:
+        raise ValueError(f"{place}: severity: found {severity!r}, expected {' or '.join(SEVERITIES)}")
+    examples = entry["examples"]
+    if not isinstance(examples, dict) or not examples.get("block") or not examples.get("pass"):
+        raise ValueError(f"{place}: examples: found {examples!r}, expected some to block and some to pass")
+    return Rule(id=str(entry["id"]), family=str(entry["family"]), severity=severity, cues=cues, meet=meet, need=need,
+                within=entry.get("within", WITHIN), blocked=_scripts(examples["block"]),
+                passing=_scripts(examples["pass"]))  # fmt: skip
+
+
+def _scripts(examples: Sequence[Any]) -> tuple[tuple[str, ...], ...]:
+    return tuple((example,) if isinstance(example, str) else tuple(example) for example in examples)
+
+
+def _keys(raw: Any) -> str:
+    return f"the keys {', '.join(map(str, raw))}" if isinstance(raw, dict) else type(raw).__name__
