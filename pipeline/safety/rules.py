@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -13,6 +14,7 @@ import yaml
 from pipeline.safety.fold import fold
 
 WITHIN = 8  # lines over which the cues of a rule may lie, where it does not say
+START = 3  # letters of a word by which cues are looked up
 SEVERITIES = ("block", "review")
 _KEYS = {"id", "family", "severity", "cues", "meet", "need", "within", "examples"}
 _PACK = {"version", "locale", "cues", "rules"}
@@ -52,6 +54,7 @@ class Pack:
     version: str
     digest: str
     groups: dict[str, re.Pattern[str]]
+    starts: dict[str, frozenset[str]]  # how a cue's first word begins -> groups that may be met; nearly all are not
     rules: tuple[Rule, ...]
 
     def check(self, lines: Sequence[tuple[int, str]]) -> list[Hit]:
@@ -59,10 +62,10 @@ class Pack:
         met = [self._met(text) for _, text in lines]
         found = []
         for rule in self.rules:
-            start = 0
-            while (end := _window(rule, met, start)) is not None:
+            start, concerned = 0, [n for n, names in enumerate(met) if not names.isdisjoint(rule.cues)]
+            while (end := _window(rule, met, concerned, start)) is not None:
                 first = max(start, end - rule.within + 1)
-                marked = [n for n in range(first, end + 1) if met[n] & set(rule.cues)]
+                marked = [n for n in concerned if first <= n <= end]
                 found.append(
                     Hit(rule=rule.id, family=rule.family, severity=rule.severity,
                         places=tuple(lines[n][0] for n in marked), texts=tuple(lines[n][1] for n in marked))
@@ -72,21 +75,26 @@ class Pack:
 
     def _met(self, text: str) -> frozenset[str]:
         folded = fold(text)
-        return frozenset(name for name, cues in self.groups.items() if cues.search(folded))
+        begun = {word[:size] for word in folded.split() for size in range(1, START + 1)}
+        maybe = self.starts.get("", frozenset()).union(*(self.starts[start] for start in begun & self.starts.keys()))
+        return frozenset(name for name in maybe if self.groups[name].search(folded))
 
 
-def _window(rule: Rule, met: Sequence[frozenset[str]], start: int) -> int | None:
-    """The first line at which the lines up to it, `within` the rule's reach, hold enough of its groups."""
-    groups = set(rule.cues)
-    for end in range(start, len(met)):
-        if met[end] & groups and _complete(rule, met[max(start, end - rule.within + 1) : end + 1]):
+def _window(rule: Rule, met: Sequence[frozenset[str]], concerned: Sequence[int], start: int) -> int | None:
+    """The first line at which the lines up to it, as many as the rule sees at once, hold enough of its groups.
+
+    `concerned` are the lines that hold any.
+    """
+    for n, end in enumerate(concerned):
+        if end < start:
+            continue
+        first, together = max(start, end - rule.within + 1), frozenset[str]()
+        while n >= 0 and concerned[n] >= first:
+            together |= met[concerned[n]]
+            n -= 1
+        if len(together.intersection(rule.cues)) >= rule.meet and rule.need <= together:
             return end
     return None
-
-
-def _complete(rule: Rule, met: Sequence[frozenset[str]]) -> bool:
-    together = frozenset().union(*met) & set(rule.cues)
-    return len(together) >= rule.meet and rule.need <= together
 
 
 @functools.cache
@@ -105,16 +113,19 @@ def read_pack(name: str, data: bytes) -> Pack:
         raise ValueError(f"{name}: found {error}, expected YAML in UTF-8") from error
     if not isinstance(raw, dict) or set(raw) != _PACK:
         raise ValueError(f"{name}: found {_keys(raw)}, expected {', '.join(sorted(_PACK))}")
-    groups = {}
+    groups, starts = {}, defaultdict(set)
     for group, cues in raw["cues"].items():
         if not isinstance(cues, list) or not cues or not all(isinstance(cue, str) and cue.strip() for cue in cues):
             raise ValueError(f"{name}: cues.{group}: found {cues!r}, expected a list of phrases")
         groups[group] = re.compile(r"\b(?:" + "|".join(_pattern(cue) for cue in cues) + r")\b")
+        for cue in cues:
+            starts[fold(cue.split()[0].rstrip("*"))[:START]].add(group)
     rules = tuple(_rule(f"{name}: rules[{n}]", entry, groups) for n, entry in enumerate(raw["rules"]))
     if twice := {rule.id for rule in rules if sum(rule.id == other.id for other in rules) > 1}:
         raise ValueError(f"{name}: found the id {min(twice)} twice, expected an id of its own for each rule")
-    return Pack(locale=str(raw["locale"]), version=str(raw["version"]), digest=hashlib.sha256(data).hexdigest()[:16],
-                groups=groups, rules=rules)  # fmt: skip
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    return Pack(locale=str(raw["locale"]), version=str(raw["version"]), digest=digest, groups=groups,
+                starts={start: frozenset(names) for start, names in starts.items()}, rules=rules)  # fmt: skip
 
 
 def _pattern(cue: str) -> str:
