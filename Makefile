@@ -40,6 +40,7 @@ bench-higgs: .venv/test ## the figures of the Higgs engine: on the GPU, or scale
 
 .venv/test: .venv/core
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,gpu]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps resemblyzer
 	@touch $@
 
 .venv/bench: .venv/core

@@ -20,13 +20,9 @@ def trim(samples: Samples, rate: int, floor_db: float = -50.0, keep: float = 0.0
     stay, faded in and out. Returns the rest with the count of its samples before the onset; an empty array
     and 0 for a silent take.
     """
-    level = np.abs(samples) if samples.ndim == 1 else np.abs(samples).max(axis=1)
-    peak = float(level.max(initial=0.0))
-    floor = max(peak * 10 ** (floor_db / 20), 10 ** (SILENCE_DB / 20))
-    if peak <= floor:
+    first, end = sounding(samples, floor_db)
+    if first == end:
         return samples[:0].copy(), 0
-    loud = level > floor
-    first, end = int(loud.argmax()), len(loud) - int(loud[::-1].argmax())
     margin = round(keep * rate)
     start, stop = max(0, first - margin), min(len(samples), end + margin)
     kept = samples[start:stop].copy()
@@ -35,6 +31,20 @@ def trim(samples: Samples, rate: int, floor_db: float = -50.0, keep: float = 0.0
     kept[:lead] *= _fade_in(lead).reshape(fades)
     kept[len(kept) - tail :] *= _fade_in(tail)[::-1].reshape(fades)
     return kept, lead
+
+
+def sounding(samples: Samples, floor_db: float = -50.0) -> tuple[int, int]:
+    """Where the sound of (n,) or (n, channels) begins and ends: what exceeds ``floor_db`` relative to its own peak.
+
+    Equal for silence.
+    """
+    level = np.abs(samples) if samples.ndim == 1 else np.abs(samples).max(axis=1)
+    peak = float(level.max(initial=0.0))
+    floor = max(peak * 10 ** (floor_db / 20), 10 ** (SILENCE_DB / 20))
+    if peak <= floor:
+        return 0, 0
+    loud = level > floor
+    return int(loud.argmax()), len(loud) - int(loud[::-1].argmax())
 
 
 def resample(samples: Samples, from_rate: int, to_rate: int) -> Samples:

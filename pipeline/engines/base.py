@@ -46,8 +46,8 @@ class Engine(Protocol):
         ...
 
     # An engine may also have `direct(text) -> Direction`: what it makes of a direction in words, with what it cannot
-    # do in `lost` (without it, chunks carry the words as they are); and `notes() -> Sequence[str]`: sentences that a
-    # person should read before a job starts.
+    # do in `lost` (without it, chunks carry the words as they are); `notes() -> Sequence[str]`: sentences that a person
+    # should read before a job starts; and `clones = True`: it takes the option `voices`, name -> clip, text, emotions.
 
     def load(self) -> None:
         """Make ready to speak in this process."""

@@ -16,9 +16,10 @@ from pipeline.engines.check import LONG, SPARE, fault
 from pipeline.engines.higgs import hub, memory
 from pipeline.engines.higgs.checkpoint import Checkpoint, Geometry, geometry, read_checkpoint
 from pipeline.engines.higgs.languages import LANGUAGES
-from pipeline.engines.higgs.voices import RATE, Clip, Voice, read_voices
+from pipeline.engines.higgs.voices import Clip, Voice, read_voices
 from pipeline.model import Chunk
 from pipeline.text.directions import Direction, parse
+from pipeline.voices.reference import RATE
 
 EXTRA = ("torch", "torchaudio", "transformers", "accelerate", "bitsandbytes")
 FRAME_RATE = 25  # frames of codes in a second
@@ -51,6 +52,7 @@ class Higgs:
     """A replica holds one quantised model. The options are those of docs/engines.md; ValueError names a wrong one."""
 
     sample_rate = RATE
+    clones = True
 
     def __init__(
         self, *, model: str = "", revision: str = "", voices: Any = None, quantization: str = "none", rows: int = 32,

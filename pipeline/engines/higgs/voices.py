@@ -1,28 +1,16 @@
 """Voices to clone: reference clips with their transcripts, known by what they hold."""
 
-import functools
 import hashlib
-import os
-import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.audio.clip import resample, trim
+from pipeline.audio.blocks import Samples
 from pipeline.engines.options import text, wrong
-from pipeline.store import Store
 from pipeline.text.directions import EMOTIONS, STYLES
+from pipeline.voices.reference import LONGEST, read_reference
 
-RATE = 24000  # Hz
-SHORTEST, LONGEST = 3.0, 10.0  # seconds of a clip, without the silence at its ends
-MARGIN = 0.1  # seconds of that silence which stay
-MOST = 60.0  # seconds of a file that are read: it may be a film
-KEYS = ("clip", "text", "emotions", "consent")  # the consent is the plan's to check
-
-Samples = NDArray[np.float32]
+KEYS = ("clip", "text", "emotions", "consent", "language", "accept")  # the last three are the plan's to check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,49 +75,12 @@ def read_clip(option: str, path: Any, said: str = "") -> Clip:
     """The clip at a path or URL, mono at 24 kHz, its ends cut. ValueError names option, file and fault."""
     path = text(option, path, "the path or URL of a reference clip")
     try:
-        samples, seconds = _trimmed(path, _stamp(path))
+        found = read_reference(path)
     except (OSError, ValueError) as error:  # a StoreError among them
         raise wrong(option, f"{path}, which cannot be read ({error})", "audio or video") from None
-    if not SHORTEST <= seconds <= LONGEST:
-        found = f"{seconds:.1f} s of sound in {path}" if seconds <= MOST else f"more than {MOST:.0f} s in {path}"
-        raise wrong(option, found, f"{SHORTEST:.0f} to {LONGEST:.0f} s, without the silence at its ends")
-    return Clip(samples=samples, text=said)
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    """What changes with a file on this machine. A URL is taken to stay the same while the process lives."""
-    if not os.path.isfile(path):
-        return (0, 0)
-    status = os.stat(path)
-    return (status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=1024)
-def _trimmed(path: str, stamp: tuple[int, int]) -> tuple[Samples, float]:
-    """Samples, read-only, and their seconds of sound. Kept, as planning asks for every track."""
-    parent, name = posixpath.split(path)
-    with Store(parent or ".").open(name) as file:
-        samples = _decoded(file)
-    seconds = len(samples) / RATE
-    if seconds <= MOST:
-        seconds = len(trim(samples, RATE)[0]) / RATE
-        samples = trim(samples, RATE, keep=MARGIN)[0]
-    samples = np.ascontiguousarray(samples, np.float32)
-    samples.setflags(write=False)
-    return samples, seconds
-
-
-def _decoded(file: BinaryIO) -> Samples:
-    """Samples (n,) at 24 kHz, mono; of a long file little more than MOST seconds. ValueError for no audio."""
-    from pipeline.audio.codec import blocks  # PyAV, which plan does not need otherwise
-
-    parts, count, rate = [], 0, RATE
-    for part, rate in blocks(file):
-        parts.append(part.mean(axis=1, dtype=np.float32))
-        count += len(part)
-        if count > MOST * rate:
-            break
-    samples = resample(np.concatenate(parts), rate, RATE)
-    if not np.isfinite(samples).all():
-        raise ValueError("samples that are not finite")
-    return samples
+    if fault := found.faults().get("short"):
+        raise wrong(option, f"{fault[0]} in {path}", fault[1])
+    if found.chosen and said:
+        raise wrong(option, f"{found.recording:.1f} s of sound in {path}, and the text of all of it",
+                    f"a clip of at most {LONGEST:.0f} s that the text fits; dub voices add cuts one")  # fmt: skip
+    return Clip(samples=found.samples, text=said)

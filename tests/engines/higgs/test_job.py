@@ -22,7 +22,7 @@ def job(make_job: Any, checkpoints: dict[str, Path], clips: dict[str, str]) -> P
         "voices": {"anna": {"clip": clips["anna"], "text": "This is the voice of Anna."}},
     }  # fmt: skip
     keys = {"engine": {"name": "higgs", "options": options}, "default_voice": "anna", "speak": {"replicas": 1},
-            "consent": "off"}  # fmt: skip
+            "consent": "off", "blocklist": "off"}  # fmt: skip
     return make_job({"tale": {"en.srt": SCRIPT}}, **keys)
 
 
