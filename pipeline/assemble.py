@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import __version__
+from pipeline import __version__, blocked, cloning
 from pipeline import fit as fitting
 from pipeline.audio.clip import resample, stretch
 from pipeline.audio.codec import Encoder
@@ -20,7 +20,6 @@ from pipeline.audio.level import Limiter, gain_db
 from pipeline.audio.loudness import Meter
 from pipeline.audio.take import decode_take
 from pipeline.config import ConfigError, Job
-from pipeline.consents import consents
 from pipeline.marking import marked, verified
 from pipeline.model import Utterance
 from pipeline.plan import FORMAT, TrackPlan, engine, mark, rules_of
@@ -97,9 +96,17 @@ def assemble(job: Job, track: TrackPlan, missing: dict[str, str], store: Store) 
         for name, data in (("dub.srt", subtitles(placed, delivery.rate)), ("report.json", pretty(report))):
             files[name] = Path(folder) / name
             files[name].write_bytes(data)
-        consents(job, dict(track.voices).values(), track.title, track.language)  # one may have been revoked meanwhile
-        _commit(job, track, files, missing, store)
+        cloning.allowed(job, dict(track.voices).values(), track.title, track.language)  # much may have changed by now
+        heard = _heard(job, track, missing, store)
+        _commit(job, track, files, missing, heard, store)
     return {**report["figures"], "flags": report["flags"]}
+
+
+def _heard(job: Job, track: TrackPlan, missing: dict[str, str], store: Store) -> dict[str, int]:
+    """Cloned voice -> how many of its takes were held against the blocklist. Raises BlocklistError."""
+    chunks = [c for u in track.utterances for c in u.chunks if c.key not in missing]
+    voices = cloning.cloned(job, {chunk.voice for chunk in chunks})
+    return {v: blocked.check_takes(job, v, [c for c in chunks if c.voice == v], store) for v in voices}
 
 
 def file_format(job: Job) -> Delivery:
@@ -267,7 +274,9 @@ def _tags(track: TrackPlan, job: Job) -> dict[str, str]:
     }
 
 
-def _commit(job: Job, track: TrackPlan, files: dict[str, Path], missing: dict[str, str], store: Store) -> None:
+def _commit(
+    job: Job, track: TrackPlan, files: dict[str, Path], missing: dict[str, str], heard: dict[str, int], store: Store
+) -> None:
     facts = [
         {"name": name, "bytes": path.stat().st_size, "sha256": _sha256(path)} for name, path in sorted(files.items())
     ]
@@ -288,6 +297,8 @@ def _commit(job: Job, track: TrackPlan, files: dict[str, Path], missing: dict[st
         "fit": job.fit.model_dump(),
         "watermark": mark(job, track.digest),
         "consents": "off" if track.consents is None else [{"voice": v, "consent": c} for v, c in track.consents],
+        "blocklist": blocked.state(job, bool(heard)),
+        "takes_heard": heard,
         "rules": rules_of(job, track.language),
         "missing": lost,
         "files": facts,

@@ -8,9 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline import lists
 from pipeline.audit import Trail
 from pipeline.catalogue import read_catalogue
+from pipeline.cli_blocklist import blocklist
 from pipeline.cli_consent import consent
+from pipeline.cli_voices import voices
 from pipeline.config import ConfigError, Job, load_job
 from pipeline.engines import open_engine
 from pipeline.guard import guarded
@@ -25,7 +28,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 keys = typer.Typer(no_args_is_help=True, help="Make watermark keys.")
 app.add_typer(keys, name="keys")
+app.add_typer(voices, name="voices")
 app.add_typer(consent, name="consent")
+app.add_typer(blocklist, name="blocklist")
 
 audit = typer.Typer(no_args_is_help=True, help="Read and check the audit trail of a job.")
 app.add_typer(audit, name="audit")
@@ -46,6 +51,7 @@ def plan(job: JobFile, as_json: AsJson = False) -> int:
     """Show what a job would do: titles, lines, takes, hours, duplicates, refusals. Nothing is spoken or written."""
     loaded = load_job(job)
     store = Store(loaded.output, loaded.storage_options)
+    lists.recall(loaded, store)
     with tempfile.TemporaryDirectory(prefix="dub-plan-") as folder:
         rows = Path(folder) / "plan.parquet"
         tracks = list(survey(loaded, read_catalogue(loaded), store, rows))

@@ -1,19 +1,19 @@
 """`dub consent`: records of who allowed a voice to be cloned."""
 
-import hashlib
 import json
 import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pipeline.config import ConfigError
 from pipeline.guard import guarded
-from pipeline.signing import SignatureError, SigningKey, parse, public_key
-from pipeline.store import pretty, read_file
+from pipeline.inputs import day, file_bytes, file_hash, new_file, signing_key, trusted_key, write_new
+from pipeline.signing import SignatureError, SigningKey, parse
+from pipeline.store import pretty
 from pipeline.voices.consent import Consent, ConsentError, cover, phrase, read_consent, read_revocations
 from pipeline.voices.consent import revoke as revoked
 
@@ -27,7 +27,7 @@ KeyFile = Annotated[str, typer.Option("--key", help="The issuer's signing key: a
 def key(file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write it; must not exist.")]) -> int:
     """Make an issuer's signing key in a file that only you can read, and show the public key that jobs trust."""
     made = SigningKey.new()
-    _new_file(file, lambda: made.write(file))
+    new_file(file, lambda: made.write(file))
     print(made.public)
     return 0
 
@@ -52,11 +52,11 @@ def new(
     body = {
         "voice": voice, "subject": subject, "granted_by": granted_by or subject, "purposes": purposes or ["dubbing"],
         "languages": languages or ["*"], "titles": titles or ["*"],
-        "not_before": _day("--since", since or datetime.now(UTC).strftime("%Y-%m-%d")),
-        "not_after": _day("--until", until), "clips": [_hash("--clip", clip) for clip in clips],
+        "not_before": day("--since", since or datetime.now(UTC).strftime("%Y-%m-%d")),
+        "not_after": day("--until", until), "clips": [file_hash("--clip", clip) for clip in clips],
         "statement": "", "phrase": words,
     }  # fmt: skip
-    _new_file(draft, lambda: _write_new(draft, pretty(body)))
+    write_new(draft, pretty(body))
     print(f"draft written to {draft}; record these words, then sign it with the recording:\n\n  {words}")
     return 0
 
@@ -71,11 +71,11 @@ def sign(
 ) -> int:
     """Sign a draft together with the recording of the spoken words."""
     try:
-        body = parse(_bytes("DRAFT", draft))
-        made = Consent.parse({**body, "statement": _hash("--statement", statement)})
+        body = parse(file_bytes("DRAFT", draft))
+        made = Consent.parse({**body, "statement": file_hash("--statement", statement)})
     except (SignatureError, ConsentError) as error:
         raise ConfigError(f"{draft}: {error}") from error
-    _new_file(record, lambda: _write_new(record, made.sign(_signing_key(key))))
+    write_new(record, made.sign(signing_key(key)))
     print(f"consent {made.id} written to {record}")
     return 0
 
@@ -93,15 +93,15 @@ def verify(
     revocations: Annotated[str, typer.Option(help="A list of revoked consents: a path or URL.")] = "",
 ) -> int:
     """Check a record: 0 it holds, 3 it does not, with the reason."""
-    trusted = [_public("--issuer", text) for text in issuers]
+    trusted = [trusted_key("--issuer", text) for text in issuers]
     try:
-        found = read_consent(_bytes("RECORD", record), trusted, time.time())
-        if revocations and found.id in read_revocations(_bytes("--revocations", revocations), trusted)[1]:
+        found = read_consent(file_bytes("RECORD", record), trusted, time.time())
+        if revocations and found.id in read_revocations(file_bytes("--revocations", revocations), trusted)[1]:
             raise ConsentError("revoked", f"found the consent {found.id}, which was revoked")
-        if statement and _hash("--statement", statement) != found.statement:
+        if statement and file_hash("--statement", statement) != found.statement:
             raise ConsentError("clip", f"found a recording in {statement} that the consent does not name")
         cover(
-            found, voice=found.voice, clips=[_hash("--clip", clip) for clip in clips or []] or found.clips,
+            found, voice=found.voice, clips=[file_hash("--clip", clip) for clip in clips or []] or found.clips,
             purpose=purpose or found.purposes[0], language=language or found.languages[0],
             title=title or found.titles[0],
         )  # fmt: skip
@@ -124,7 +124,7 @@ def revoke(
     path = Path(revocations)
     try:
         old = path.read_bytes() if path.exists() else None
-        data = revoked(old, _signing_key(key), ids, why, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        data = revoked(old, signing_key(key), ids, why, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         temporary.write_bytes(data)
         temporary.replace(path)
@@ -132,53 +132,3 @@ def revoke(
         raise ConfigError(f"--revocations {revocations}: {error}") from error
     print(f"{revocations}: {len(json.loads(data)['body']['revoked'])} consents revoked")
     return 0
-
-
-def _day(option: str, text: str) -> str:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").strftime("%Y-%m-%dT00:00:00Z")
-    except ValueError:
-        raise ConfigError(f"{option}: found {text!r}, expected a day such as 2027-11-24") from None
-
-
-def _bytes(option: str, url: str) -> bytes:
-    try:
-        return read_file(url)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{option}: found no file {url}, expected one") from error
-
-
-def _hash(option: str, url: str) -> str:
-    return hashlib.sha256(_bytes(option, url)).hexdigest()
-
-
-def _public(option: str, text: str) -> str:
-    try:
-        return public_key(text)
-    except ValueError as error:
-        raise ConfigError(f"{option}: found {text!r}: {error}") from error
-
-
-def _signing_key(path: str) -> SigningKey:
-    try:
-        return SigningKey.read(path)
-    except OSError as error:
-        raise ConfigError(
-            f"--key: found {error.strerror} for {path}, expected a file that dub consent key made"
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"--key: {error}") from error
-
-
-def _write_new(path: str, data: bytes) -> None:
-    with open(path, "xb") as file:
-        file.write(data)
-
-
-def _new_file(path: str, write: Any) -> None:
-    try:
-        write()
-    except FileExistsError:
-        raise ConfigError(f"{path}: found a file there, expected none: nothing is overwritten") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: found {error.strerror}, expected a folder to write to") from error

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
+from pipeline.engines import clones
 from pipeline.signing import public_key
 from pipeline.store import is_url, read_file, resolve
 from pipeline.watermark.keys import VARIABLE, Key, read_keys
@@ -99,12 +100,35 @@ class Watermark(_Strict):
     strength: float = Field(1.0, ge=0.5, le=2)
 
 
+PublicKey = Annotated[str, AfterValidator(_public)]
+
+
 class Consent(_Strict):
     """Who may vouch for cloned voices: public keys of issuers, what the voices are used for, what was revoked."""
 
-    issuers: list[Annotated[str, AfterValidator(_public)]] = []
+    issuers: list[PublicKey] = []
     purpose: str = Field("dubbing", min_length=1)
     revoked: str | None = None
+
+
+class Blocklist(_Strict):
+    """Voices that must not be cloned: the signed list, who may sign it, the encoder, takes of a voice to be heard."""
+
+    url: str | None = None
+    issuers: list[PublicKey] = []
+    encoder: str = Field("resemblyzer", min_length=1)
+    sample: int = Field(3, ge=1, le=50)
+
+
+class Voice(_Strict):
+    """A voice to clone, as the voices file names it."""
+
+    clip: str = Field(min_length=1)
+    text: str = ""
+    language: str = ""
+    consent: str | None = None
+    emotions: dict[str, str] = {}
+    accept: list[str] = []  # faults of the clip that are taken as they are
 
 
 def _off(value: Any) -> Any:
@@ -136,15 +160,29 @@ class Job(_Strict):
     fit: Fit = Fit()
     speak: Speak = Speak()
     watermark: Annotated[Watermark | None, BeforeValidator(_off)] = Watermark()
+    voices: str | None = None
     consent: Annotated[Consent | None, BeforeValidator(_off)] = Consent()
+    blocklist: Annotated[Blocklist | None, BeforeValidator(_off)] = Blocklist()
     rules: Annotated[Literal["on", "off"], BeforeValidator(_switch)] = "on"
     storage_options: dict[str, Any] = {}
     _key: Key | None = PrivateAttr(None)  # goes to the workers with the job; never shown
+    _seen: dict[str, int] = PrivateAttr(default_factory=dict)  # URL of a signed list -> the newest version seen
+    _uncloned: frozenset[str] = PrivateAttr(frozenset())  # voices to clone, where the engine cannot
 
     @property
     def key(self) -> Key | None:
         """The key that marks tracks; None where the watermark is off."""
         return self._key
+
+    @property
+    def seen(self) -> dict[str, int]:
+        """The newest version of each signed list that earlier runs of the job have seen, by URL."""
+        return self._seen
+
+    @property
+    def uncloned(self) -> frozenset[str]:
+        """Voices of the voices file, where the engine cannot clone them."""
+        return self._uncloned
 
 
 class ScriptSource(_Strict):
@@ -177,13 +215,52 @@ def load_job(url: str, options: dict[str, Any] | None = None) -> Job:
         raw["engine"] = {"name": raw["engine"]}
     job: Job = check(Job, raw, url)
     job = job.model_copy(update={"catalogue": resolve(job.catalogue, url), "output": resolve(job.output, url)})
-    if job.consent and job.consent.revoked:
-        job = job.model_copy(
-            update={"consent": job.consent.model_copy(update={"revoked": resolve(job.consent.revoked, url)})}
-        )
+    job = _resolved(job, "consent", "revoked", url)
+    job = _resolved(job, "blocklist", "url", url)
     _resolve_voices(job.engine.options.get("voices"), url)
+    _add_voices(job, url, options)
     job._key = _marking_key(job.watermark, url) if job.watermark else None
     return job
+
+
+def _resolved(job: Job, section: str, key: str, url: str) -> Job:
+    """The job with a path that a section holds made absolute."""
+    found = getattr(job, section)
+    path = getattr(found, key, None)
+    return job.model_copy(update={section: found.model_copy(update={key: resolve(path, url)})}) if path else job
+
+
+def _add_voices(job: Job, url: str, options: dict[str, Any] | None) -> None:
+    """The voices of the voices file, given to the engine that clones them."""
+    if job.voices is None:
+        return
+    voices = load_voices(resolve(job.voices, url), options)
+    try:
+        able = clones(job.engine.name)
+    except ValueError as error:
+        raise ConfigError(f"{url}: {error}") from error
+    if not able:
+        job._uncloned = frozenset(voices)
+        return
+    own = job.engine.options.setdefault("voices", {})
+    if isinstance(own, dict):
+        own.update({name: entry for name, entry in voices.items() if name not in own})
+
+
+def load_voices(url: str, options: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+    """The voices of a voices file at a path or URL, their paths absolute. Raises ConfigError, StoreError."""
+    try:
+        raw = parse_yaml(url, read_file(url, options))
+    except FileNotFoundError:
+        raise ConfigError(f"{url}: found no such file, expected a voices file; dub voices add makes one") from None
+    if not isinstance(raw, dict) or set(raw) != {"voices"} or not isinstance(raw["voices"], dict):
+        raise ConfigError(f"{url}: found {type(raw).__name__}, expected the key voices with a mapping of names")
+    found = {}
+    for name, entry in raw["voices"].items():
+        voice: Voice = check(Voice, entry, f"{url}: voices.{name}")
+        found[str(name)] = voice.model_dump(exclude_defaults=True)
+    _resolve_voices(found, url)
+    return found
 
 
 def _resolve_voices(voices: Any, url: str) -> None:

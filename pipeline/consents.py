@@ -3,18 +3,15 @@
 import functools
 import hashlib
 import json
-import os
 import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from pipeline import lists
 from pipeline.config import Job
 from pipeline.store import StoreError, read_file
 from pipeline.voices.consent import Consent, ConsentError, cover, read_consent, read_revocations
-
-FRESH = 30  # seconds for which a record or list that was read counts as what is there
-
-_newest: dict[str, int] = {}  # URL of a list -> the highest version that this process has seen
+from pipeline.voices.reference import stamp
 
 
 def consents(job: Job, voices: Iterable[str], title: str, language: str) -> tuple[tuple[str, str], ...] | None:
@@ -56,6 +53,13 @@ def entry(job: Job, voice: str) -> Mapping[str, Any] | None:
     return found if isinstance(found, Mapping) else None
 
 
+def clips(about: Mapping[str, Any]) -> dict[str, str]:
+    """Paths or URLs of all clips of a voice: its own under "", the others under their emotions."""
+    emotions = about.get("emotions")
+    more = emotions if isinstance(emotions, Mapping) else {}
+    return {"": str(about.get("clip")), **{str(term): str(path) for term, path in more.items()}}
+
+
 def _standing(job: Job, voice: str) -> Consent:
     """The consent of a cloned voice, signed, valid now and not revoked."""
     assert job.consent is not None
@@ -77,36 +81,22 @@ def _revoked(job: Job) -> Collection[str]:
     url = job.consent.revoked
     if url is None:
         return ()
-    version, ids = read_revocations(_read(url, job), job.consent.issuers, _newest.get(url, 0))
-    _newest[url] = version
+    version, ids = read_revocations(_read(url, job), job.consent.issuers, lists.newest(url, job))
+    lists.saw(url, version)
     return ids
 
 
 def _read(url: str, job: Job) -> bytes:
-    options = json.dumps(job.storage_options, sort_keys=True)
     try:
-        return _kept(url, options, int(time.time() // FRESH))
+        return lists.read(url, job)
     except (FileNotFoundError, StoreError) as error:
         raise ConsentError("missing", f"found {error}, expected a file that can be read") from error
 
 
-@functools.lru_cache(maxsize=4096)
-def _kept(url: str, options: str, tick: int) -> bytes:
-    return read_file(url, json.loads(options))
-
-
 def _digests(about: Mapping[str, Any], job: Job) -> set[str]:
-    paths = [about.get("clip"), *(about.get("emotions") or {}).values()]
+    paths = clips(about).values()
     options = json.dumps(job.storage_options, sort_keys=True)
-    return {_digest(str(path), options, _stamp(str(path))) for path in paths}
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    """What changes with a file on this machine. Engines take a URL to stay the same while the process lives."""
-    if not os.path.isfile(path):
-        return (0, 0)
-    status = os.stat(path)
-    return (status.st_size, status.st_mtime_ns)
+    return {_digest(str(path), options, stamp(str(path))) for path in paths}
 
 
 @functools.lru_cache(maxsize=4096)

@@ -17,8 +17,8 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 from pipeline.assemble import BadTakes, assemble
+from pipeline.cloning import refusal
 from pipeline.config import ConfigError, Job, Title, environment
-from pipeline.consents import refusal
 from pipeline.model import Chunk
 from pipeline.plan import engine, plan_track
 from pipeline.speak import Outcome, speak

@@ -14,14 +14,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline import blocked, cloning
 from pipeline import fit as fitting
 from pipeline.audio.codec import duration
 from pipeline.config import ConfigError, Job, Title
-from pipeline.consents import consents
 from pipeline.engines import Engine, open_engine
 from pipeline.model import Chunk, InputError, Line, Problem, Utterance
 from pipeline.readers import read_script
 from pipeline.safety import rules
+from pipeline.safety.blocklist import BlocklistError
 from pipeline.store import Store, StoreError, canonical, digest, read_file
 from pipeline.text.chunk import split
 from pipeline.text.directions import Direction
@@ -29,7 +30,6 @@ from pipeline.text.join import join
 from pipeline.text.languages import match
 from pipeline.text.markup import turns
 from pipeline.text.pace import predict
-from pipeline.voices.consent import ConsentError
 from pipeline.watermark.payload import VERSIONS, Payload
 
 FORMAT = 1  # of takes and tracks: raise it when the same inputs shall give other bytes
@@ -69,6 +69,7 @@ class TrackPlan:
 def plan(job: Job, titles: Sequence[Title]) -> Iterator[TrackPlan]:
     """The plan of every track of a job, in the catalogue's order."""
     engine(job)  # a wrong engine is an error before anything starts
+    blocked.ready(job)
     known = {language for title in titles for language in [*title.scripts, *(title.languages or [])]}
     for language in job.languages or []:
         if language not in known:
@@ -162,7 +163,7 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
     programme = _programme(title, job)
     utterances = fitting.windows(join(spoken, language), job.fit, programme)
     voices = _cast(sorted({u.speaker for u in utterances}), title, job, speaker)
-    agreed = _consents(voices, title, language, job)
+    agreed = _agreed(voices, title, language, job)
     problems += _undirected(utterances, job, speaker, source.url)
     utterances = [_chunked(u, tag, voices[u.speaker], job, speaker) for u in utterances]
     draft = TrackPlan(
@@ -252,6 +253,9 @@ def _cast(speakers: Sequence[str], title: Title, job: Job, speaker: Engine) -> d
             slot = int.from_bytes(hashlib.sha256(name.upper().encode()).digest()[:4], "big") if name else 0
             slots = [own[(slot + step) % len(own)] for step in range(len(own))]
             voice = chosen.setdefault(name.upper(), next((v for v in slots if v not in taken), slots[0]))
+        if voice in job.uncloned:
+            told = f"the voice {voice!r} of speaker {name!r} in title {title.id!r}, which is to be cloned"
+            raise _refuse(job.catalogue, told, f"one that the engine {job.engine.name} has: it cannot clone any")
         try:
             found[name] = speaker.voice(voice)
         except ValueError as error:
@@ -260,13 +264,18 @@ def _cast(speakers: Sequence[str], title: Title, job: Job, speaker: Engine) -> d
     return found
 
 
-def _consents(voices: Mapping[str, str], title: Title, language: str, job: Job) -> tuple[tuple[str, str], ...] | None:
-    """The consents of a track's cloned voices. Raises InputError that says which is wanting, and in what."""
+def _agreed(voices: Mapping[str, str], title: Title, language: str, job: Job) -> tuple[tuple[str, str], ...] | None:
+    """The consents of a track's cloned voices. Raises InputError that says what is wrong with which voice."""
+    for speaker, voice in voices.items():
+        for clip, found, expected in cloning.faults(job, voice):
+            raise _refuse(clip, f"{found} (voice {voice.partition('@')[0]!r} of the speaker {speaker!r})", expected)
     try:
-        return consents(job, voices.values(), title.id, language)
-    except ConsentError as error:
-        raise _refuse(job.catalogue, f"{error} (title {title.id!r}, {error.reason})",
-                      "a consent that covers this use; docs/consent.md") from error  # fmt: skip
+        return cloning.allowed(job, voices.values(), title.id, language)
+    except cloning.Refused as error:
+        expected = "a consent that covers this use; docs/consent.md"
+        if isinstance(error, BlocklistError):
+            expected = "a voice that may be cloned, and a list that holds; docs/voices.md"
+        raise _refuse(job.catalogue, f"{error} (title {title.id!r}, {error.reason})", expected) from error
 
 
 def _direct(speaker: Engine, text: str) -> Direction:
@@ -352,6 +361,7 @@ def _digest(track: TrackPlan, job: Job, speaker: Engine) -> str:
         "watermark": mark(job),
         "engine": speaker.identity(),
         **({"consent": "off"} if track.consents is None else {}),
+        **({"blocklist": "off"} if job.blocklist is None and cloning.cloned(job, dict(track.voices).values()) else {}),
         **({"rules": "off"} if job.rules == "off" else {}),
         "problems": [[p.line, p.found, p.expected, p.level] for p in track.problems],
         "utterances": [[u.id, u.start, u.end, u.window, [c.key for c in u.chunks]] for u in track.utterances],

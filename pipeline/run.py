@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import flow
+from pipeline import flow, lists
 from pipeline.assemble import file_format
 from pipeline.audit import Trail
 from pipeline.catalogue import read_catalogue
@@ -80,6 +80,7 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
     file_format(job)
     titles = {title.id: title for title in read_catalogue(job)}
     store = Store(job.output, job.storage_options)
+    lists.recall(job, store)
     with tempfile.TemporaryDirectory(prefix="dub-plan-") as folder:
         rows = Path(folder) / "plan.parquet"
         tracks = []
@@ -98,12 +99,14 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
             return summary
         with Lock(store, job.name) as lock:
             store.sweep()
+            lists.remember(job, store)
             Trail(store, job.name).add("run started", **_checks(job), tracks=len(work.todo))
             _keep_plan(store, job, rows)
             work.find_missing(rows)
             with flow.cluster(job, address):
                 work.do({name: titles[name] for name in {track.title for track in work.todo.values()}}, lock)
         summary = work.summary()
+        lists.remember(job, store)
         _write_if_new(store, job, summary)
         _record(store, job, work, summary)
         return summary
@@ -321,7 +324,8 @@ def _write_if_new(store: Store, job: Job, summary: Summary) -> bool:
 
 def _checks(job: Job) -> dict[str, str]:
     """Which safeguards are on; what is switched off stands in the audit trail."""
-    return {name: "off" if getattr(job, name) in (None, "off") else "on" for name in ("watermark", "consent", "rules")}
+    names = ("watermark", "consent", "blocklist", "rules")
+    return {name: "off" if getattr(job, name) in (None, "off") else "on" for name in names}
 
 
 def _record(store: Store, job: Job, work: _Work, summary: Summary) -> None:

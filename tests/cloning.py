@@ -1,31 +1,48 @@
-"""An engine for tests that clones: the clip's length in bytes decides which of eSpeak's voices it is."""
+"""An engine for tests that clones: the clip's file name says which of eSpeak's voices spoke it, as in anna.f2.wav."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile
+
 from pipeline.engines import Spoken
-from pipeline.engines.espeak import VARIANTS, Espeak
+from pipeline.engines.espeak import Espeak
+from pipeline.engines.higgs.voices import read_voices
 from pipeline.model import Chunk
 
 
 class Cloning(Espeak):
+    clones = True
+
     def __init__(self, voices: dict[str, dict[str, Any]]):
-        self.clips = {name: Path(entry["clip"]).read_bytes() for name, entry in voices.items()}
+        self.voices = read_voices(voices)
+        self.variants = {name: Path(entry["clip"]).stem.rpartition(".")[2] for name, entry in voices.items()}
 
     def voice(self, voice: str) -> str:
         name = voice.partition("@")[0]
-        if name not in self.clips:
-            raise ValueError(f"found voice {voice!r}, expected one of {', '.join(self.clips)}")
-        return f"{name}@{hashlib.sha256(self.clips[name]).hexdigest()[:16]}"
+        if name not in self.voices:
+            raise ValueError(f"found voice {voice!r}, expected one of {', '.join(self.voices)}")
+        return self.voices[name].spelling
 
     def own_voices(self) -> Sequence[str]:
         return []
 
     def speak(self, chunks: Sequence[Chunk]) -> Iterator[Spoken]:
         for chunk in chunks:
-            variant = VARIANTS[len(self.clips[chunk.voice.partition("@")[0]]) % len(VARIANTS)]
-            (spoken,) = super().speak([replace(chunk, voice=variant)])
+            (spoken,) = super().speak([replace(chunk, voice=self.variants[chunk.voice.partition("@")[0]])])
             yield replace(spoken, chunk=chunk)
+
+
+TEXT = "The lamp is out again, and nobody comes here in March to light it for the boats that are still at sea."
+OTHER = "We have waited seven years for a letter, and it was never written, as he told us on the stairs that night."
+
+
+def clip(path: Path, text: str = TEXT) -> Path:
+    """A reference clip of some six seconds, spoken by the voice that its name says."""
+    engine = Espeak()
+    (spoken,) = engine.speak([Chunk(key="", text=text, language="en-us", voice=path.stem.rpartition(".")[2])])
+    soundfile.write(path, np.asarray(spoken.samples), engine.sample_rate)
+    return path

@@ -104,10 +104,9 @@ def test_a_refusal_names_the_key_what_was_found_and_what_is_expected(
 
 
 def test_an_unknown_key_is_answered_with_the_known_ones(tmp_path: Path) -> None:
-    assert refusal(tmp_path, BASE + "ouput: x") == (
-        "ouput: found an unknown key, expected one of catalogue, consent, default_voice, delivery, descriptions, "
-        "engine, fit, languages, name, output, rules, speak, storage_options, strict, watermark"
-    )
+    known = ", ".join(sorted(Job.model_fields))
+    assert "consent, default_voice" in known
+    assert refusal(tmp_path, BASE + "ouput: x") == f"ouput: found an unknown key, expected one of {known}"
 
 
 def test_all_wrong_keys_are_told_at_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cloning import OTHER, clip
 from conftest import srt
 from made import LINES, planned
 
-from pipeline import consents
+from pipeline import lists
 from pipeline.assemble import assemble
 from pipeline.catalogue import read_catalogue
+from pipeline.cloning import refusal
 from pipeline.config import ConfigError, load_job
-from pipeline.consents import refusal
 from pipeline.plan import engine, plan
 from pipeline.run import run
 from pipeline.signing import SigningKey
@@ -33,19 +35,26 @@ Casting = Callable[..., dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
-    consents._kept.cache_clear()
-    consents._newest.clear()
+    lists.forget()
+
+
+@pytest.fixture(scope="module")
+def spoken_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    for name in ("anna.f2.wav", "tom.m3.wav"):
+        clip(folder / name)
+    return folder
 
 
 @pytest.fixture
-def casting(tmp_path: Path) -> Casting:
+def casting(tmp_path: Path, spoken_clips: Path) -> Casting:
     """Clips and signed records of anna and tom, as keys of a job; `records` change the body of a voice's consent."""
 
     def make(**records: dict[str, Any] | None) -> dict[str, Any]:
         voices = {}
-        for name in ("anna", "tom"):
-            clip = tmp_path / f"{name}.wav"
-            clip.write_bytes(b"RIFF" + name.encode() * 20)
+        for name, heard in (("anna", "anna.f2.wav"), ("tom", "tom.m3.wav")):
+            clip = tmp_path / heard
+            shutil.copy(spoken_clips / heard, clip)
             voices[name] = {"clip": clip.name}
             changes = records.get(name, {})
             if changes is not None:
@@ -58,7 +67,7 @@ def casting(tmp_path: Path) -> Casting:
                 voices[name]["consent"] = f"{name}.json"
         return {
             "engine": {"name": "cloning:Cloning", "options": {"voices": voices}}, "default_voice": None,
-            "consent": {"issuers": [KEY.public]},
+            "consent": {"issuers": [KEY.public]}, "blocklist": "off",
         }  # fmt: skip
 
     return make
@@ -115,13 +124,13 @@ def test_plan_says_which_reason_it_was(make_job: Any, casting: Casting, changes:
 def test_a_clip_swapped_after_the_consent_is_refused(make_job: Any, casting: Casting, tmp_path: Path) -> None:
     path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"), **casting())
     assert not reasons(path)["a"]
-    (tmp_path / "anna.wav").write_bytes(b"RIFF" + b"of somebody else")
+    clip(tmp_path / "anna.f2.wav", OTHER)
     assert "clip" in reasons(path)["a"]
 
 
 def test_an_emotion_clip_needs_consent_as_well(make_job: Any, casting: Casting, tmp_path: Path) -> None:
     keys = casting()
-    keys["engine"]["options"]["voices"]["anna"]["emotions"] = {"fear": "tom.wav"}
+    keys["engine"]["options"]["voices"]["anna"]["emotions"] = {"fear": "tom.m3.wav"}
     path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"), **keys)
     assert "(title 'a', clip)" in reasons(path)["a"]
 
@@ -157,7 +166,7 @@ def test_a_consent_revoked_meanwhile_stops_what_is_not_spoken_and_what_is_not_wr
     (tmp_path / "revoked.json").write_bytes(
         revoke((tmp_path / "revoked.json").read_bytes(), KEY, [name], "withdrawn", WHEN)
     )
-    consents._kept.cache_clear()  # as it is done every 30 seconds
+    lists._kept.cache_clear()  # as it is done every 30 seconds
     (outcome,) = say(chunks[-1:])
     assert "revoked" in outcome.error
     assert len(list(Path(job.output).glob("takes/*/*.flac"))) == len({c.key for c in chunks[:-1]})
@@ -168,7 +177,7 @@ def test_a_consent_revoked_meanwhile_stops_what_is_not_spoken_and_what_is_not_wr
     assert "(title 'a', revoked)" in reasons(path)["a"]
 
     (tmp_path / "revoked.json").write_bytes(revoke(None, KEY, [], "", WHEN))  # the older list, put back
-    consents._kept.cache_clear()
+    lists._kept.cache_clear()
     assert "(title 'a', revoked)" in reasons(path)["a"]
 
 

@@ -1,0 +1,114 @@
+"""The blocklist of a job, held against every cloned voice at plan, at speak and at commit."""
+
+import functools
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline import lists
+from pipeline.audio.take import decode_take
+from pipeline.config import ConfigError, Job
+from pipeline.consents import clips, entry
+from pipeline.model import Chunk
+from pipeline.safety.blocklist import Blocklist, BlocklistError, hold, read_blocklist
+from pipeline.speak import take_name
+from pipeline.store import Store, StoreError
+from pipeline.voices.encoder import LEAST, Vector, open_encoder
+from pipeline.voices.reference import RATE, read_reference, stamp
+
+_parsed: dict[tuple[str, ...], tuple[bytes, Blocklist]] = {}  # of this process: a list of many people takes a second
+
+
+def ready(job: Job) -> None:
+    """Raises ConfigError where the job clones voices and its speaker encoder cannot be used."""
+    if job.blocklist is not None and job.engine.options.get("voices"):
+        try:
+            open_encoder(job.blocklist.encoder)
+        except ValueError as error:
+            raise ConfigError(f"blocklist.encoder: {error}, or blocklist: off") from error
+
+
+def check(job: Job, voice: str) -> None:
+    """Raises BlocklistError for a cloned voice that is on the list, or where the list cannot be relied on."""
+    about = entry(job, voice)
+    if job.blocklist is None or about is None:
+        return
+    name, found = voice.partition("@")[0], current(job)
+    for emotion, path in clips(about).items():
+        where = f"voice {name!r}, clip{f' of {emotion}' if emotion else ''} {path}"
+        try:
+            pieces = _pieces(path, stamp(path), job.blocklist.encoder)
+        except (OSError, ValueError) as error:
+            raise BlocklistError("missing", f"{where}: {error}") from error
+        found.refuse(where, pieces)
+
+
+def check_takes(job: Job, voice: str, chunks: Sequence[Chunk], store: Store) -> int:
+    """Hear a sample of the takes of a cloned voice: the longest ones. How many; 0 where they hold too little speech.
+
+    Raises BlocklistError for a voice on the list, whatever its reference is: its takes are deleted.
+    """
+    if job.blocklist is None or entry(job, voice) is None:
+        return 0
+    longest = sorted(chunks, key=lambda chunk: (-chunk.predicted, chunk.key))[: job.blocklist.sample]
+    parts, rate = [], RATE
+    for chunk in longest:
+        samples, rate, _ = decode_take(store.read(take_name(chunk.key)))
+        parts.append(samples)
+    if not parts or sum(map(len, parts)) < LEAST * rate:
+        return 0
+    try:
+        pieces = open_encoder(job.blocklist.encoder).pieces(np.concatenate(parts), rate)
+    except ValueError:  # less than a second of it is speech
+        return 0
+    try:
+        current(job).refuse(f"takes of the voice {voice.partition('@')[0]!r}", pieces, united=False)
+    except BlocklistError as error:
+        if error.reason == "blocked":
+            for chunk in chunks:
+                store.delete(take_name(chunk.key))
+        raise
+    return len(parts)
+
+
+def current(job: Job) -> Blocklist:
+    """The list as it is now. Raises BlocklistError where it is missing, not to be believed, expired or an older one."""
+    assert job.blocklist is not None
+    url = job.blocklist.url
+    if url is None:
+        raise BlocklistError(
+            "missing", "found no blocklist for a cloned voice, expected blocklist.url, or blocklist: off"
+        )
+    try:
+        data = lists.read(url, job)
+    except (FileNotFoundError, StoreError) as error:
+        raise BlocklistError("missing", f"found {error}, expected a blocklist that can be read") from error
+    known = (url, *job.blocklist.issuers)
+    if known not in _parsed or _parsed[known][0] is not data:
+        _parsed[known] = (data, read_blocklist(data, job.blocklist.issuers))
+    found = hold(_parsed[known][1], time.time(), lists.newest(url, job))
+    encoder = open_encoder(job.blocklist.encoder).id
+    if found.calibration.encoder != encoder:
+        raise BlocklistError(
+            "encoder", f"found a blocklist for the encoder {found.calibration.encoder}, expected one for {encoder}"
+        )
+    lists.saw(url, found.version)
+    return found
+
+
+def state(job: Job, cloned: bool) -> str | dict[str, Any] | None:
+    """What manifests say of the list: its version, off, or nothing for a track without cloned voices."""
+    if not cloned:
+        return None
+    if job.blocklist is None:
+        return "off"
+    found = current(job)
+    return {"version": found.version, "expires": found.expires, "people": len(found.people),
+            "encoder": found.calibration.encoder}  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1024)
+def _pieces(path: str, stamp: tuple[int, int], encoder: str) -> Vector:
+    return open_encoder(encoder).pieces(read_reference(path).samples, RATE)

@@ -1,0 +1,50 @@
+"""What is asked of every cloned voice, at plan, at speak and at commit: a sound clip, a consent, no blocked voice."""
+
+from collections.abc import Iterable
+
+from pipeline import blocked, consents
+from pipeline.config import Job
+from pipeline.safety.blocklist import BlocklistError
+from pipeline.voices.consent import ConsentError
+from pipeline.voices.reference import read_reference
+
+Refused = (ConsentError, BlocklistError)
+
+
+def allowed(job: Job, voices: Iterable[str], title: str, language: str) -> tuple[tuple[str, str], ...] | None:
+    """Cloned voice and id of its consent, for every such voice of a track; None where the job says `consent: off`.
+
+    Raises ConsentError, BlocklistError for the first voice that must not be used so now.
+    """
+    found = consents.consents(job, voices, title, language)
+    for voice in sorted(set(voices)):
+        blocked.check(job, voice)
+    return found
+
+
+def refusal(job: Job, voice: str) -> str:
+    """Why a voice must not speak now, or nothing where it may: consents and lists change while a job runs."""
+    try:
+        blocked.check(job, voice)
+    except BlocklistError as error:
+        return f"{error} ({error.reason})"
+    return consents.refusal(job, voice)
+
+
+def faults(job: Job, voice: str) -> list[tuple[str, str, str]]:
+    """What is wrong with the clips of a cloned voice, unless the job accepts it: clip, found, expected."""
+    about = consents.entry(job, voice)
+    if about is None:
+        return []
+    accepted = about.get("accept", ())
+    return [
+        (path, found, expected)
+        for path in consents.clips(about).values()
+        for name, (found, expected) in read_reference(path).faults().items()
+        if name not in accepted
+    ]
+
+
+def cloned(job: Job, voices: Iterable[str]) -> list[str]:
+    """Those of the voices that are cloned."""
+    return sorted({voice for voice in voices if consents.entry(job, voice) is not None})
