@@ -3,13 +3,16 @@
 import re
 import unicodedata
 
-# Letters of other scripts that look like Latin ones: the common part of Unicode's confusables (UTS 39).
-_LOOKS = str.maketrans("аеорсухіјѕԁһӏԛԝкмтвнαερουικντχγ", "aeopcyxijsdhlqwkmtbhaepouikvtxy")
+# Letters that look alike, Latin first: the common part of Unicode's confusables (UTS 39).
+_LATIN = str.maketrans("аеорсухіјѕԁһӏԛԝкмтвнαερουικντχγ", "aeopcyxijsdhlqwkmtbhaepouikvtxy")
+_CYRILLIC = str.maketrans("aeopcyxkmtbhαερουκτχ0", "аеорсухкмтвнаероуктхо")
+# Letters that are written without their stroke, dot or tail as well, and have no decomposition.
+_PLAIN = str.maketrans({"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ة": "ه", "ى": "ي", "ـ": ""})
 _DIGITS = str.maketrans("013457@$!", "oieastasi")
 _STRIPPED = ("LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW")  # elsewhere a mark is part of the letter
 _WORD = re.compile(r"[^\W_]+")
-_SPACED = re.compile(r"(?<!\w)\w(?:[ .\-_*]\w){2,}(?!\w)")
-_TRICK = re.compile(r"(?<!\w)[^\W\d_]*[013457@$!]+[^\W\d_][\w@$!]*")
+_SPACED = re.compile(r"(?<!\w)\w(?:[ .\-_*]\w){3,}(?!\w)")  # three may be words: и я в
+_TRICK = re.compile(r"(?<!\w)[a-z]*[013457@$!]+[a-z][a-z0-9@$!]*(?!\w)")
 
 
 def fold(text: str) -> str:
@@ -21,7 +24,7 @@ def fold(text: str) -> str:
         text = text.lower()
     else:
         text = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf").casefold()
-        text = _WORD.sub(_latin, _bare(text))
+        text = _WORD.sub(_of_one_script, _bare(text).translate(_PLAIN))
         text = "".join(str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in text)
     text = _SPACED.sub(lambda found: re.sub(r"[ .\-_*]", "", found[0]), text)
     text = _TRICK.sub(_unleet, text)
@@ -41,9 +44,12 @@ def _bare(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(found))
 
 
-def _latin(word: re.Match[str]) -> str:
-    """A word that mixes Latin with look-alikes was written so on purpose."""
-    return word[0].translate(_LOOKS) if re.search("[a-z]", word[0]) else word[0]
+def _of_one_script(word: re.Match[str]) -> str:
+    """A word that mixes scripts was written so on purpose: the one of most of its letters is meant."""
+    cyrillic, latin = len(re.findall("[а-я]", word[0])), len(re.findall("[a-z]", word[0]))
+    if cyrillic > latin and re.search("[a-zα-ω0]", word[0]):
+        return word[0].translate(_CYRILLIC)
+    return word[0].translate(_LATIN) if latin else word[0]
 
 
 def _unleet(word: re.Match[str]) -> str:

@@ -16,8 +16,10 @@ from pipeline.safety.fold import fold
 WITHIN = 8  # lines over which the cues of a rule may lie, where it does not say
 START = 3  # letters of a word by which cues are looked up
 SEVERITIES = ("block", "review")
+_ANY = r"\S*"  # not \w: the vowel signs of Indic scripts are no word characters
 _KEYS = {"id", "family", "severity", "cues", "meet", "need", "within", "examples"}
 _PACK = {"version", "locale", "cues", "rules"}
+_UNSPACED = ("zh", "ja", "th", "lo", "km", "my")  # languages written without spaces: a cue may stand inside of a word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ class Pack:
         return found
 
     def _met(self, text: str) -> frozenset[str]:
-        folded = fold(text)
+        folded = fold(text).replace(" ", "") if self.locale in _UNSPACED else fold(text)
         begun = {word[:size] for word in folded.split() for size in range(1, START + 1)}
         maybe = self.starts.get("", frozenset()).union(*(self.starts[start] for start in begun & self.starts.keys()))
         return frozenset(name for name in maybe if self.groups[name].search(folded))
@@ -117,9 +119,12 @@ def read_pack(name: str, data: bytes) -> Pack:
     for group, cues in raw["cues"].items():
         if not isinstance(cues, list) or not cues or not all(isinstance(cue, str) and cue.strip() for cue in cues):
             raise ValueError(f"{name}: cues.{group}: found {cues!r}, expected a list of phrases")
-        groups[group] = re.compile(r"\b(?:" + "|".join(_pattern(cue) for cue in cues) + r")\b")
+        unspaced = raw["locale"] in _UNSPACED
+        found = "|".join(_inside(cue) if unspaced else _pattern(cue) for cue in cues)
+        groups[group] = re.compile(found if unspaced else rf"(?<!\S)(?:{found})(?!\S)")  # not \b: see _ANY
         for cue in cues:
-            starts[fold(cue.split()[0].rstrip("*"))[:START]].add(group)
+            anywhere = unspaced or cue.startswith(("*", "..."))
+            starts["" if anywhere else fold(cue.split()[0].rstrip("*"))[:START]].add(group)
     rules = tuple(_rule(f"{name}: rules[{n}]", entry, groups) for n, entry in enumerate(raw["rules"]))
     if twice := {rule.id for rule in rules if sum(rule.id == other.id for other in rules) > 1}:
         raise ValueError(f"{name}: found the id {min(twice)} twice, expected an id of its own for each rule")
@@ -129,12 +134,19 @@ def read_pack(name: str, data: bytes) -> Pack:
 
 
 def _pattern(cue: str) -> str:
-    """`*` at the end of a word is any ending; `...` between words up to four others."""
-    parts = []
-    for part in cue.split("..."):
-        words = [re.escape(fold(word.rstrip("*"))) + (r"\w*" if word.endswith("*") else "") for word in part.split()]
-        parts.append(" ?".join(words))
-    return r"\b(?: \w+){0,4} ".join(parts)
+    """`*` at an end of a word is any beginning or ending; `...` between words up to four others."""
+    parts = [" ?".join(_word(word) for word in part.split()) for part in cue.split("...")]
+    return r"(?: \S+){0,4} ".join(parts)
+
+
+def _word(word: str) -> str:
+    before, after = (_ANY if word.startswith("*") else ""), (_ANY if word.endswith("*") else "")
+    return before + re.escape(fold(word.strip("*"))) + after
+
+
+def _inside(cue: str) -> str:
+    """A cue of a language written without spaces; `...` is up to ten characters."""
+    return ".{0,10}".join(re.escape(fold(part).replace(" ", "")) for part in cue.split("..."))
 
 
 def _rule(place: str, entry: Any, groups: dict[str, Any]) -> Rule:
