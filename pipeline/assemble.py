@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +19,17 @@ from pipeline.audio.delivery import Delivery
 from pipeline.audio.level import Limiter, gain_db
 from pipeline.audio.loudness import Meter
 from pipeline.audio.take import decode_take
-from pipeline.config import ConfigError, Job
+from pipeline.config import Job
 from pipeline.marking import marked, verified
 from pipeline.model import Utterance
+from pipeline.parse import ConfigError
 from pipeline.plan import FORMAT, TrackPlan, engine, mark, rules_of
+from pipeline.provenance import SIDECAR, Facts, sign
 from pipeline.report.track import figures, subtitles
 from pipeline.speak import take_name
 from pipeline.spool import Spool
 from pipeline.store import Store, pretty
+from pipeline.watermark.payload import Payload
 
 LEVEL_PASSES, LEVEL_TOLERANCE = 5, 0.1  # of a mix that must be limited; LU
 LEAD_IN = 0.05  # seconds; more than any take keeps before its onset
@@ -96,6 +99,8 @@ def assemble(job: Job, track: TrackPlan, missing: dict[str, str], store: Store) 
         for name, data in (("dub.srt", subtitles(placed, delivery.rate)), ("report.json", pretty(report))):
             files[name] = Path(folder) / name
             files[name].write_bytes(data)
+        if sidecar := _signed(encoded, job, track):
+            files[sidecar.name] = sidecar
         cloning.allowed(job, dict(track.voices).values(), track.title, track.language)  # much may have changed by now
         heard = _heard(job, track, missing, store)
         _commit(job, track, files, missing, heard, store)
@@ -274,6 +279,26 @@ def _tags(track: TrackPlan, job: Job) -> dict[str, str]:
     }
 
 
+def _signed(file: Path, job: Job, track: TrackPlan) -> Path | None:
+    """Sign what the file is (C2PA), in it or beside it: then the path of the sidecar."""
+    if job.certificate is None:
+        return None
+    identity = engine(job).identity()
+    payload = Payload.of(job.key, track.digest).hex() if job.key else ""
+    facts = Facts(title=track.title, language=track.language, engine=str(identity["engine"]),
+                  engine_version=str(identity["version"]), track=track.digest, payload=payload)  # fmt: skip
+    return sign(file, facts, job.certificate)
+
+
+def _disclosed(job: Job, names: Collection[str]) -> str | dict[str, Any]:
+    """How a track says that it is synthetic, beside its tags, as manifests say it."""
+    if job.certificate is None or job.disclosure is None:
+        return "off"
+    beside = any(name.endswith(SIDECAR) for name in names)
+    return {"c2pa": "sidecar" if beside else "embedded", "certificate": job.certificate.name,
+            "notice": bool(job.disclosure.notice)}  # fmt: skip
+
+
 def _commit(
     job: Job, track: TrackPlan, files: dict[str, Path], missing: dict[str, str], heard: dict[str, int], store: Store
 ) -> None:
@@ -300,6 +325,7 @@ def _commit(
         "blocklist": blocked.state(job, bool(heard)),
         "takes_heard": heard,
         "rules": rules_of(job, track.language),
+        "disclosure": _disclosed(job, files),
         "missing": lost,
         "files": facts,
     }

@@ -9,9 +9,10 @@ import numpy as np
 
 from pipeline import lists
 from pipeline.audio.take import decode_take
-from pipeline.config import ConfigError, Job
+from pipeline.config import Job
 from pipeline.consents import clips, entry
 from pipeline.model import Chunk
+from pipeline.parse import ConfigError
 from pipeline.safety.blocklist import Blocklist, BlocklistError, hold, read_blocklist
 from pipeline.speak import take_name
 from pipeline.store import Store, StoreError

@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline.config import ConfigError, Job, Title, check, parse_yaml
+from pipeline.config import Job, Title
+from pipeline.parse import ConfigError, check, parse_yaml
 from pipeline.store import read_file, resolve
 
 EXPECTED = "a .yaml, .yml, .jsonl, .csv or .parquet file"

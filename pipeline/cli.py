@@ -14,9 +14,10 @@ from pipeline.catalogue import read_catalogue
 from pipeline.cli_blocklist import blocklist
 from pipeline.cli_consent import consent
 from pipeline.cli_voices import voices
-from pipeline.config import ConfigError, Job, load_job
+from pipeline.config import Job, load_job
 from pipeline.engines import open_engine
 from pipeline.guard import guarded
+from pipeline.parse import ConfigError
 from pipeline.plan import notes as engine_notes
 from pipeline.report import tables
 from pipeline.report.progress import Reporter

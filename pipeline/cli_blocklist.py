@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from pipeline.audio.codec import decode
-from pipeline.config import ConfigError
 from pipeline.guard import guarded
 from pipeline.inputs import file_bytes, signing_key, trusted_key, write_new
+from pipeline.parse import ConfigError
 from pipeline.safety import blocklist as lists
 from pipeline.safety.blocklist import Blocklist, BlocklistError, calibrate, read_calibration, read_draft
 from pipeline.store import canonical, pretty

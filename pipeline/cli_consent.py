@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.config import ConfigError
 from pipeline.guard import guarded
 from pipeline.inputs import day, file_bytes, file_hash, new_file, signing_key, trusted_key, write_new
+from pipeline.parse import ConfigError
 from pipeline.signing import SignatureError, SigningKey, parse
 from pipeline.store import pretty
 from pipeline.voices.consent import Consent, ConsentError, cover, phrase, read_consent, read_revocations

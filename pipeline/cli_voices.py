@@ -9,10 +9,11 @@ import soundfile
 import typer
 import yaml
 
-from pipeline.config import ConfigError, load_voices, segment
+from pipeline.config import load_voices, segment
 from pipeline.consents import clips as clips_of
 from pipeline.guard import guarded
 from pipeline.inputs import file_bytes, file_hash, new_file, trusted_key
+from pipeline.parse import ConfigError
 from pipeline.report import tables
 from pipeline.safety.blocklist import built_in
 from pipeline.voices.consent import ConsentError, cover, read_consent

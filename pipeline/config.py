@@ -3,21 +3,19 @@
 import os
 import re
 import unicodedata
-from typing import Annotated, Any, Literal, get_args
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from pipeline.engines import clones
+from pipeline.parse import ConfigError, check, parse_yaml
+from pipeline.provenance import Certificate
 from pipeline.signing import public_key
 from pipeline.store import is_url, read_file, resolve
 from pipeline.watermark.keys import VARIABLE, Key, read_keys
 
 _NAME = re.compile(r"[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}")
-
-
-class ConfigError(ValueError):
-    """The job file, the catalogue or an option is wrong. Nothing was started."""
 
 
 def segment(value: str) -> str:
@@ -120,6 +118,14 @@ class Blocklist(_Strict):
     sample: int = Field(3, ge=1, le=50)
 
 
+class Disclosure(_Strict):
+    """How a track says that its voice is synthetic: who signs for it (None: a development certificate), a notice."""
+
+    certificate: str | None = None
+    key: str | None = None
+    notice: bool | dict[Segment, str] = False
+
+
 class Voice(_Strict):
     """A voice to clone, as the voices file names it."""
 
@@ -164,8 +170,10 @@ class Job(_Strict):
     consent: Annotated[Consent | None, BeforeValidator(_off)] = Consent()
     blocklist: Annotated[Blocklist | None, BeforeValidator(_off)] = Blocklist()
     rules: Annotated[Literal["on", "off"], BeforeValidator(_switch)] = "on"
+    disclosure: Annotated[Disclosure | None, BeforeValidator(_off)] = Disclosure()
     storage_options: dict[str, Any] = {}
     _key: Key | None = PrivateAttr(None)  # goes to the workers with the job; never shown
+    _certificate: Certificate | None = PrivateAttr(None)  # likewise
     _seen: dict[str, int] = PrivateAttr(default_factory=dict)  # URL of a signed list -> the newest version seen
     _uncloned: frozenset[str] = PrivateAttr(frozenset())  # voices to clone, where the engine cannot
 
@@ -173,6 +181,11 @@ class Job(_Strict):
     def key(self) -> Key | None:
         """The key that marks tracks; None where the watermark is off."""
         return self._key
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What signs the manifest of a track; None where disclosure is off."""
+        return self._certificate
 
     @property
     def seen(self) -> dict[str, int]:
@@ -220,6 +233,7 @@ def load_job(url: str, options: dict[str, Any] | None = None) -> Job:
     _resolve_voices(job.engine.options.get("voices"), url)
     _add_voices(job, url, options)
     job._key = _marking_key(job.watermark, url) if job.watermark else None
+    job._certificate = _certificate(job.disclosure, url) if job.disclosure else None
     return job
 
 
@@ -295,59 +309,22 @@ def _marking_key(watermark: Watermark, url: str) -> Key:
     return keys[0]
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key which stands twice in one mapping, instead of dropping the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} for the second time", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def parse_yaml(url: str, data: bytes) -> Any:
+def _certificate(disclosure: Disclosure, url: str) -> Certificate:
+    """The certificate that a job names, with its key, or the one for development. Raises ConfigError."""
+    if disclosure.certificate is None and disclosure.key is None:
+        return Certificate.development()
+    if disclosure.certificate is None or disclosure.key is None:
+        lacking = "certificate" if disclosure.certificate is None else "key"
+        raise ConfigError(f"{url}: disclosure.{lacking}: found nothing, expected both of certificate and key")
+    chain, key = resolve(disclosure.certificate, url), resolve(disclosure.key, url)
+    if is_url(key):
+        raise ConfigError(f"{url}: disclosure.key: found the URL {key}, expected a file on this machine")
     try:
-        return yaml.load(data.decode("utf-8-sig"), _Loader)
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{url}: found a byte that is not UTF-8 at {error.start}, expected UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{url}:{mark.line + 1}" if mark else url
-        raise ConfigError(f"{place}: found {getattr(error, 'problem', error)}, expected YAML") from error
-
-
-def check(model: type[BaseModel], raw: Any, place: str) -> Any:
-    """A model of raw data, or a ConfigError that names every wrong key, what was found and what is expected."""
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{place}: {_explain(e, model)}" for e in error.errors())) from error
-
-
-def _explain(error: Any, model: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "the entry"
-    if error["type"] == "extra_forbidden":
-        return f"{key}: found an unknown key, expected one of {', '.join(sorted(_keys(model, error['loc'])))}"
-    if error["type"] == "missing":
-        return f"{key}: found nothing, expected this key"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if message.startswith("found"):
-        return f"{key}: {message}"
-    return f"{key}: found {error['input']!r}, expected {message.removeprefix('Input should be ')}"
-
-
-def _keys(model: Any, path: tuple[Any, ...]) -> list[str]:
-    for part in path[:-1]:
-        field = getattr(model, "model_fields", {}).get(part)
-        values = get_args(model)[-1:]  # of dict[str, Model]
-        model = field.annotation if field is not None else values[0] if values else model
-        model = next((kind for kind in get_args(model) if hasattr(kind, "model_fields")), model)  # of Model | None
-    return list(getattr(model, "model_fields", {}))
+        return Certificate.read(read_file(chain), Path(key).read_bytes(), f"{url}: disclosure.certificate")
+    except OSError as error:  # a StoreError among them
+        raise ConfigError(f"{url}: disclosure: found {error}, expected PEM files that can be read") from None
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def environment(job: Job) -> dict[str, str]:

@@ -18,8 +18,9 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from pipeline.assemble import BadTakes, assemble
 from pipeline.cloning import refusal
-from pipeline.config import ConfigError, Job, Title, environment
+from pipeline.config import Job, Title, environment
 from pipeline.model import Chunk
+from pipeline.parse import ConfigError
 from pipeline.plan import engine, plan_track
 from pipeline.speak import Outcome, speak
 from pipeline.store import Store, StoreError

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from pipeline.config import ConfigError
+from pipeline.parse import ConfigError
 from pipeline.store import StoreError
 
 

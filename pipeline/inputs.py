@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime
 
-from pipeline.config import ConfigError
+from pipeline.parse import ConfigError
 from pipeline.signing import SigningKey, public_key
 from pipeline.store import read_file
 

@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import Any, Self
 
-from pipeline.config import ConfigError
+from pipeline.parse import ConfigError
 from pipeline.store import Store, StoreError, pretty
 
 BEAT = 5.0  # seconds between two signs of life

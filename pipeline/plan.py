@@ -14,12 +14,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline import blocked, cloning
+from pipeline import blocked, cloning, notice
 from pipeline import fit as fitting
 from pipeline.audio.codec import duration
-from pipeline.config import ConfigError, Job, Title
+from pipeline.config import Job, Title
 from pipeline.engines import Engine, open_engine
 from pipeline.model import Chunk, InputError, Line, Problem, Utterance
+from pipeline.parse import ConfigError
 from pipeline.readers import read_script
 from pipeline.safety import rules
 from pipeline.safety.blocklist import BlocklistError
@@ -160,6 +161,7 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
     if any(problem.level == "error" for problem in ruled):
         return TrackPlan(title=title.id, language=language, problems=(*problems, *ruled), file=source.url)
     problems += ruled
+    spoken = [*_notice(spoken, language, tag, job), *spoken]
     programme = _programme(title, job)
     utterances = fitting.windows(join(spoken, language), job.fit, programme)
     voices = _cast(sorted({u.speaker for u in utterances}), title, job, speaker)
@@ -172,6 +174,16 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
         sha256=hashlib.sha256(data).hexdigest(), programme=programme,
     )  # fmt: skip
     return replace(draft, digest=_digest(draft, job, speaker))
+
+
+def _notice(lines: Sequence[Line], language: str, tag: str, job: Job) -> list[Line]:
+    """The spoken notice before the first line, where the job wants one."""
+    try:
+        found = notice.line(list(lines), job.disclosure.notice if job.disclosure else False, language, tag)
+    except KeyError:
+        raise _refuse(job.catalogue, f"no text of the notice for the language {language!r}",
+                      f"one in the job file: disclosure.notice, {{{language}: ...}}") from None  # fmt: skip
+    return [found] if found else []
 
 
 def _ruled(lines: Sequence[Line], language: str, job: Job, file: str) -> list[Problem]:
@@ -359,6 +371,7 @@ def _digest(track: TrackPlan, job: Job, speaker: Engine) -> str:
         "delivery": job.delivery.model_dump(),
         "fit": job.fit.model_dump(),
         "watermark": mark(job),
+        "disclosure": job.certificate.name if job.certificate else "off",
         "engine": speaker.identity(),
         **({"consent": "off"} if track.consents is None else {}),
         **({"blocklist": "off"} if job.blocklist is None and cloning.cloned(job, dict(track.voices).values()) else {}),

@@ -23,8 +23,9 @@ from pipeline.assemble import assemble
 from pipeline.audio.codec import decode
 from pipeline.catalogue import read_catalogue
 from pipeline.cloning import refusal
-from pipeline.config import ConfigError, load_job
+from pipeline.config import load_job
 from pipeline.engines.espeak import VARIANTS
+from pipeline.parse import ConfigError
 from pipeline.plan import engine, plan
 from pipeline.run import run
 from pipeline.safety.blocklist import BlocklistError, Calibration, calibrate, draft, sign

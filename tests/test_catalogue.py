@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.catalogue import read_catalogue
-from pipeline.config import ConfigError, Job, Title
+from pipeline.config import Job, Title
+from pipeline.parse import ConfigError
 from pipeline.store import resolve
 
 

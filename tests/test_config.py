@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import ConfigError, Job, load_job, segment
+from pipeline.config import Job, load_job, segment
+from pipeline.parse import ConfigError
 
 BASE = "name: test\ncatalogue: catalogue.yaml\noutput: out\n"
 

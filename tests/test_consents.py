@@ -19,7 +19,8 @@ from pipeline import lists
 from pipeline.assemble import assemble
 from pipeline.catalogue import read_catalogue
 from pipeline.cloning import refusal
-from pipeline.config import ConfigError, load_job
+from pipeline.config import load_job
+from pipeline.parse import ConfigError
 from pipeline.plan import engine, plan
 from pipeline.run import run
 from pipeline.signing import SigningKey

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import lock
-from pipeline.config import ConfigError
 from pipeline.lock import Lock
+from pipeline.parse import ConfigError
 from pipeline.store import Store, StoreError, pretty
 
 HOLD = """

@@ -10,10 +10,11 @@ from conftest import MakeJob, srt
 from pipeline.assemble import assemble
 from pipeline.audio.codec import Delivery, Encoder, decode
 from pipeline.catalogue import read_catalogue
-from pipeline.config import ConfigError, Job, load_job
+from pipeline.config import Job, load_job
 from pipeline.engines import open_engine
 from pipeline.evidence import examine, look_up
 from pipeline.marking import Unmarked, marked, verified
+from pipeline.parse import ConfigError
 from pipeline.plan import TrackPlan, plan
 from pipeline.speak import speak
 from pipeline.store import Store

@@ -11,7 +11,8 @@ import soundfile
 from conftest import MakeJob, srt
 
 from pipeline.catalogue import read_catalogue
-from pipeline.config import ConfigError, Job, load_job
+from pipeline.config import Job, load_job
+from pipeline.parse import ConfigError
 from pipeline.plan import PARALLEL, TrackPlan, languages, plan, plan_track
 
 Planned = Callable[..., list[TrackPlan]]

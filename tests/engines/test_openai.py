@@ -12,9 +12,10 @@ import pytest
 from conftest import MakeJob, srt
 
 from pipeline.audio.clip import resample, trim
-from pipeline.config import ConfigError, load_job
+from pipeline.config import load_job
 from pipeline.engines import open_engine
 from pipeline.engines.openai import OpenAI
+from pipeline.parse import ConfigError
 from pipeline.plan import engine as engine_of
 from pipeline.run import run
 from tests.engines.openai_client import LINE, LINES, OPTIONS, SECRET, chunk, client, one, samples

@@ -1,0 +1,65 @@
+"""What people write into files: YAML and models of it, with errors that name place and key."""
+
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+
+class ConfigError(ValueError):
+    """The job file, the catalogue or an option is wrong. Nothing was started."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key which stands twice in one mapping, instead of dropping the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} for the second time", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(url: str, data: bytes) -> Any:
+    try:
+        return yaml.load(data.decode("utf-8-sig"), _Loader)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{url}: found a byte that is not UTF-8 at {error.start}, expected UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{url}:{mark.line + 1}" if mark else url
+        raise ConfigError(f"{place}: found {getattr(error, 'problem', error)}, expected YAML") from error
+
+
+def check(model: type[BaseModel], raw: Any, place: str) -> Any:
+    """A model of raw data, or a ConfigError that names every wrong key, what was found and what is expected."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{place}: {_explain(e, model)}" for e in error.errors())) from error
+
+
+def _explain(error: Any, model: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "the entry"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: found an unknown key, expected one of {', '.join(sorted(_keys(model, error['loc'])))}"
+    if error["type"] == "missing":
+        return f"{key}: found nothing, expected this key"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if message.startswith("found"):
+        return f"{key}: {message}"
+    return f"{key}: found {error['input']!r}, expected {message.removeprefix('Input should be ')}"
+
+
+def _keys(model: Any, path: tuple[Any, ...]) -> list[str]:
+    for part in path[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        values = get_args(model)[-1:]  # of dict[str, Model]
+        model = field.annotation if field is not None else values[0] if values else model
+        model = next((kind for kind in get_args(model) if hasattr(kind, "model_fields")), model)  # of Model | None
+    return list(getattr(model, "model_fields", {}))
