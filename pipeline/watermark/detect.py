@@ -13,7 +13,7 @@ from pipeline.watermark.check import check_rate, check_samples
 from pipeline.watermark.keys import Key
 from pipeline.watermark.piece import LOOKS, Piece, View
 from pipeline.watermark.queue import Queue
-from pipeline.watermark.reference import HOPS, PERIOD, PILOTS, Reference, reference
+from pipeline.watermark.reference import PERIOD, PILOTS, Reference, reference
 from pipeline.watermark.spectrum import BINS, HOP, RATE, resample
 
 THRESHOLD = 1e-9  # p-value under which audio counts as marked
@@ -29,9 +29,11 @@ BEATS = 1_740
 # adds loudness at other paces. Most of them see the same evidence.
 TESTS = {"fast": 3.2, "forensic": 3.5}
 SEARCHES = tuple(TESTS)
-START = RATE // 10  # samples around the first one that count as the start: 0.1 s
-CANDIDATES = 4  # peaks whose payload is looked at
-WORTH = 0.05  # p-value of the highest peak above which that is not
+START = RATE // 10  # samples from the first one on that count as the start: 0.1 s, within which codecs delay
+EARLY = START // 8  # samples before it that count, too: hardly anything makes sound come early
+CANDIDATES = 4  # peaks that are looked at
+PASSING = 1.0  # peaks that chance alone lifts over the gate behind which loudness and payload are added to phase
+WORTH = 0.05  # p-value of both above which the payload is not looked at
 SIGNED = 2.0**-21  # chance that noise passes as a signed payload
 SAME = 8.0  # standard deviations with which coded bits agree with a payload that is known already
 
@@ -42,7 +44,7 @@ class Finding:
 
     key: str  # name of the key
     p: float  # chance that unmarked audio looks so, over every lag, speed, window and key tried
-    layer: str  # what was found: "phase", "loudness", or "joint": both and the payload together
+    layer: str  # what was found: "phase", "loudness", or "joint": both together, with the payload or without
     payload: payloads.Payload | None  # None where no payload with a valid MAC was read
     spans: tuple[tuple[float, float, float], ...]  # seconds from, to, and p-value of each window
     offset: float  # seconds into the mark's period of 16 s at which the audio begins
@@ -182,6 +184,7 @@ def _compare(piece: Piece, keyed: Reference, track: _Track, search: str = "fast"
     high = int(sway.argmax())
     log_p = math.log(BEATS) + float(magnitude.log_p(float(sway[high])))
     best.offer(log_p, "loudness", lag=high * HOP)
+    sway = np.roll(np.repeat(-np.asarray(magnitude.log_p(sway)), HOP), -HOP // 2)  # of the nearest hop, at every lag
     for look in LOOKS:
         _look_for(piece.view(look), keyed, track, first, sway, best)
         if best.payload is not None:  # nothing is left to learn
@@ -192,40 +195,40 @@ def _compare(piece: Piece, keyed: Reference, track: _Track, search: str = "fast"
 
 
 def _look_for(view: View, keyed: Reference, track: _Track, first: bool, sway: np.ndarray, best: _Best) -> None:
-    """The phase layer, with bins weighted in one way."""
+    """The phase layer, with bins weighted in one way; `sway` is -log p of the loudness layer at every lag."""
     found = view.correlation(keyed.pilot_spectrum, PILOTS / BINS)
-    strength = (found.real**2 + found.imag**2) / 2  # exponential under chance alone
     if first:
-        near = np.r_[:START, -START:0]
+        near = np.r_[:START, PERIOD - EARLY : PERIOD]
         lags = LAGS * len(LOOKS) * len(near) / PERIOD
-        highest = int(near[strength[near].argmax()]) % PERIOD
-        _weigh(view, keyed, track, found, [highest], lags, sway, best)
+        _weigh(view, keyed, track, found, near, lags, sway, best)
     if best.payload is None:
-        _weigh(view, keyed, track, found, _peaks(strength), LAGS * len(LOOKS), sway, best)
+        _weigh(view, keyed, track, found, slice(None), LAGS * len(LOOKS), sway, best)
 
 
 def _weigh(
-    view: View, keyed: Reference, track: _Track, found: np.ndarray, peaks: list[int], lags: float,
+    view: View, keyed: Reference, track: _Track, found: np.ndarray, near: np.ndarray | slice, lags: float,
     sway: np.ndarray, best: _Best,
 ) -> None:  # fmt: skip
-    """What the highest peaks say, best first, out of so many independent lags."""
-    gate = math.log(lags / WORTH)
-    for rank, lag in enumerate(peaks):
-        angle, strength = float(np.angle(found[lag])), float(abs(found[lag])) ** 2 / 2
+    """What the best peaks near there say, out of so many independent lags."""
+    gate = math.log(lags / PASSING)
+    for rank, (lag, strength) in enumerate(_peaks(found, near, gate, sway)):
+        angle = float(np.angle(found[lag]))
         best.offer(math.log(lags) - strength, "phase", lag=lag, angle=angle)
         if strength < gate:
-            return
+            continue
+        # The sum of two exponentials, of which the first is above the gate.
+        both = strength + float(sway[lag])
+        joint = math.log(lags) - both + math.log1p(both - gate)
+        best.offer(joint, "joint", lag=lag, angle=angle)
+        if min(joint, math.log(lags) - strength) > math.log(WORTH):
+            continue
         bits, variance = view.soft(keyed, lag, angle)
         read = bits / np.sqrt(variance + 1e-12)
         payload = track.read(read, keyed.key)
         carried = special.chdtrc(int((variance > 0).sum()) or 1, float(read @ read))
-        both = sum((
-            strength,
-            # Two ways of seeing that bits are carried: that they are strong, or that they are signed.
-            -math.log(min(1.0, 2 * max(min(float(carried), SIGNED if payload else 1.0), 1e-300))),
-            -float(magnitude.log_p(float(sway[round(lag / HOP) % HOPS]))),
-        ))  # fmt: skip
-        # The sum of three exponentials, of which the first is above the gate.
+        # Two ways of seeing that bits are carried: that they are strong, or that they are signed.
+        both -= math.log(min(1.0, 2 * max(min(float(carried), SIGNED if payload else 1.0), 1e-300)))
+        # The sum of three.
         over = both - gate
         joint = math.log(lags) - both + math.log1p(over + over**2 / 2)
         best.offer(joint, "joint", lag=lag, angle=angle)
@@ -236,16 +239,19 @@ def _weigh(
             return
 
 
-def _peaks(strength: np.ndarray) -> list[int]:
-    """The highest peaks, best first, none within a few samples of a higher one."""
-    top = np.argpartition(strength, -40)[-40:]
+def _peaks(found: np.ndarray, near: np.ndarray | slice, gate: float, sway: np.ndarray) -> list[tuple[int, float]]:
+    """Lag and strength of the best peaks near there, none within a few samples of a better one."""
+    strength = ((part := found[near]).real ** 2 + part.imag**2) / 2  # exponential under chance alone
+    both = strength + (strength >= gate) * sway[near]
+    top = np.argpartition(both, -40)[-40:]
     kept: list[int] = []
-    for lag in top[np.argsort(-strength[top], kind="stable")].tolist():
-        if all(min(abs(lag - other), PERIOD - abs(lag - other)) > 6 for other in kept):
-            kept.append(lag)
+    for at in top[np.argsort(-both[top], kind="stable")].tolist():
+        if all(min(abs(at - other), len(both) - abs(at - other)) > 6 for other in kept):
+            kept.append(at)
         if len(kept) == CANDIDATES:
             break
-    return kept
+    lags = np.arange(PERIOD)[near]
+    return [(int(lags[at]), float(strength[at])) for at in kept]
 
 
 def _search(piece: Piece, keyed: Reference, best: _Best) -> None:

@@ -14,12 +14,13 @@ from pipeline.watermark.keys import Key
 from pipeline.watermark.payload import Payload
 from pipeline.watermark.queue import Queue
 from pipeline.watermark.reference import HOPS, reference
-from pipeline.watermark.spectrum import FRAME, HIGH, HOP, LOW, RATE, resample, spectrum, waveform
+from pipeline.watermark.spectrum import BINS, FRAME, HIGH, HOP, LOW, RATE, resample, spectrum, waveform
 
 STEP = 0.45  # radians that a phase moves toward the reference in one pass
 PASSES = 2  # that move phases; one more restores magnitudes
 REACH = 0.9  # radians that a phase moves in all
-ROOM = 0.315  # amplitude of the mark against that of the speech around it, in frequency and in time
+ROOM = 0.315  # amplitude of the mark against that of the speech around it in time
+ROOMS = (0.27, 0.38)  # likewise in frequency, at the lowest and at the highest bin: ears and PESQ forgive more up there
 SWAY_DB = 1.75  # of the loudness of a band, either way
 CRISP = 32  # samples at 16 kHz (2 ms) over which the mark's level follows the speech's
 QUIET = 1e-6  # amplitude under which there is nothing to mark
@@ -124,7 +125,8 @@ class Embedder:
             out[:, LOW:HIGH] = wanted * unit * _turn(angle)
         change = out[:, LOW:HIGH] - band
         out[:] = 0
-        out[:, LOW:HIGH] = change * _room(band, change, room)
+        rooms = np.linspace(*ROOMS, BINS, dtype=np.float32) * np.float32(self._strength)
+        out[:, LOW:HIGH] = change * _room(band, change, rooms)
         mark = waveform(out)
         heard, added = _power(speech), _power(mark)
         share = np.minimum(1, room * np.sqrt(heard / np.maximum(added, 1e-16)))
@@ -157,10 +159,10 @@ def _power(samples: np.ndarray) -> np.ndarray:
     return uniform_filter1d(samples * samples, CRISP, mode="constant").clip(0)
 
 
-def _room(speech: np.ndarray, change: np.ndarray, room: np.float32) -> np.ndarray:
-    """Share of `change` that stays masked: at most `room` times the speech, both smoothed over a few bins."""
+def _room(speech: np.ndarray, change: np.ndarray, rooms: np.ndarray) -> np.ndarray:
+    """Share of `change` that stays masked: at most `rooms` times the speech, both smoothed over a few bins."""
     heard, added = (gaussian_filter1d(z.real**2 + z.imag**2, 1.0, axis=1, truncate=3) for z in (speech, change))
-    return np.minimum(1, room * np.sqrt(heard / np.maximum(added, 1e-16)))
+    return np.minimum(1, rooms * np.sqrt(heard / np.maximum(added, 1e-16)))
 
 
 def _tamed(speech: np.ndarray, mark: np.ndarray, rate: int) -> np.ndarray:

@@ -12,7 +12,6 @@ from pipeline.watermark.reference import FRAMES, PERIOD, Reference
 from pipeline.watermark.spectrum import CELL, HIGH, HOP, LOW, mdct, spectrum, waveform
 
 FLOOR = 0.2  # quantile of a bin's power over time that stands for the noise
-LEAN = 0.05  # power to which louder bins count more
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Look:
 
 
 # Codecs leave noise that follows the speech, so that weak bins hold evidence too; other noise buries them.
-LOOKS = (Look(1.0, 1, (1, 1)), Look(2.0, 2, (5, 3)))
+LOOKS = (Look(0.3, 1, (1, 1)), Look(2.0, 2, (5, 3)))
 
 
 class Piece:
@@ -101,5 +100,5 @@ def _whitened(spectra: np.ndarray, look: Look) -> np.ndarray:
     smooth = uniform_filter(power, look.near) if look.near != (1, 1) else power
     over = smooth / np.quantile(smooth, FLOOR, axis=0)
     out = np.zeros_like(spectra)
-    out[:, LOW:HIGH] = band * ((over / (over + look.knee)) ** look.slope * power ** (LEAN - 0.5))
+    out[:, LOW:HIGH] = band * ((over / (over + look.knee)) ** look.slope / np.sqrt(power))
     return waveform(out)
