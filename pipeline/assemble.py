@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import __version__, blocked, cloning
+from pipeline import __version__, blocked, cloning, ruled
 from pipeline import fit as fitting
 from pipeline.audio.clip import resample, stretch
 from pipeline.audio.codec import Encoder
@@ -23,7 +23,7 @@ from pipeline.config import Job
 from pipeline.marking import marked, verified
 from pipeline.model import Utterance
 from pipeline.parse import ConfigError
-from pipeline.plan import FORMAT, TrackPlan, engine, mark, rules_of
+from pipeline.plan import FORMAT, TrackPlan, engine, mark
 from pipeline.provenance import SIDECAR, Facts, sign
 from pipeline.report.track import figures, subtitles
 from pipeline.speak import take_name
@@ -324,7 +324,7 @@ def _commit(
         "consents": "off" if track.consents is None else [{"voice": v, "consent": c} for v, c in track.consents],
         "blocklist": blocked.state(job, bool(heard)),
         "takes_heard": heard,
-        "rules": rules_of(job, track.language),
+        "rules": ruled.state(job, track.language, track.rulings),
         "disclosure": _disclosed(job, files),
         "missing": lost,
         "files": facts,

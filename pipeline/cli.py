@@ -13,6 +13,7 @@ from pipeline.audit import Trail
 from pipeline.catalogue import read_catalogue
 from pipeline.cli_blocklist import blocklist
 from pipeline.cli_consent import consent
+from pipeline.cli_rules import rules
 from pipeline.cli_voices import voices
 from pipeline.config import Job, load_job
 from pipeline.engines import open_engine
@@ -29,6 +30,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 keys = typer.Typer(no_args_is_help=True, help="Make watermark keys.")
 app.add_typer(keys, name="keys")
+app.add_typer(rules, name="rules")
 app.add_typer(voices, name="voices")
 app.add_typer(consent, name="consent")
 app.add_typer(blocklist, name="blocklist")

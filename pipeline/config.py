@@ -118,6 +118,13 @@ class Blocklist(_Strict):
     sample: int = Field(3, ge=1, le=50)
 
 
+class Rules(_Strict):
+    """Who may override the rules for scripts: public keys of reviewers, and what they signed, as paths or URLs."""
+
+    reviewers: list[PublicKey] = []
+    overrides: list[str] = []
+
+
 class Disclosure(_Strict):
     """How a track says that its voice is synthetic: who signs for it (None: a development certificate), a notice."""
 
@@ -138,17 +145,14 @@ class Voice(_Strict):
 
 
 def _off(value: Any) -> Any:
-    """YAML reads a bare off as a truth value."""
+    """YAML reads a bare on or off as a truth value."""
     if value is False or value == "off":
         return None
+    if value is True or value == "on":
+        return {}
     if not isinstance(value, dict | _Strict):
-        raise ValueError(f"found {value!r}, expected off, or a mapping")
+        raise ValueError(f"found {value!r}, expected on, off, or a mapping")
     return value
-
-
-def _switch(value: Any) -> Any:
-    """YAML reads a bare on or off as a truth value."""
-    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
 
 class Job(_Strict):
@@ -169,7 +173,7 @@ class Job(_Strict):
     voices: str | None = None
     consent: Annotated[Consent | None, BeforeValidator(_off)] = Consent()
     blocklist: Annotated[Blocklist | None, BeforeValidator(_off)] = Blocklist()
-    rules: Annotated[Literal["on", "off"], BeforeValidator(_switch)] = "on"
+    rules: Annotated[Rules | None, BeforeValidator(_off)] = Rules()
     disclosure: Annotated[Disclosure | None, BeforeValidator(_off)] = Disclosure()
     storage_options: dict[str, Any] = {}
     _key: Key | None = PrivateAttr(None)  # goes to the workers with the job; never shown
@@ -230,6 +234,9 @@ def load_job(url: str, options: dict[str, Any] | None = None) -> Job:
     job = job.model_copy(update={"catalogue": resolve(job.catalogue, url), "output": resolve(job.output, url)})
     job = _resolved(job, "consent", "revoked", url)
     job = _resolved(job, "blocklist", "url", url)
+    if job.rules:
+        paths = [resolve(path, url) for path in job.rules.overrides]
+        job = job.model_copy(update={"rules": job.rules.model_copy(update={"overrides": paths})})
     _resolve_voices(job.engine.options.get("voices"), url)
     _add_voices(job, url, options)
     job._key = _marking_key(job.watermark, url) if job.watermark else None

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline import blocked, cloning, notice
+from pipeline import blocked, cloning, notice, ruled
 from pipeline import fit as fitting
 from pipeline.audio.codec import duration
 from pipeline.config import Job, Title
@@ -22,7 +22,6 @@ from pipeline.engines import Engine, open_engine
 from pipeline.model import Chunk, InputError, Line, Problem, Utterance
 from pipeline.parse import ConfigError
 from pipeline.readers import read_script
-from pipeline.safety import rules
 from pipeline.safety.blocklist import BlocklistError
 from pipeline.store import Store, StoreError, canonical, digest, read_file
 from pipeline.text.chunk import split
@@ -47,6 +46,7 @@ class TrackPlan:
     utterances: tuple[Utterance, ...] = ()
     problems: tuple[Problem, ...] = ()
     voices: tuple[tuple[str, str], ...] = ()  # speaker, voice
+    rulings: tuple[ruled.Ruling, ...] = ()  # rules that the script meets and is spoken all the same
     consents: tuple[tuple[str, str], ...] | None = ()  # cloned voice, id of its consent; None: they were not asked for
     file: str = ""  # URL of the script
     sha256: str = ""  # of the script's bytes
@@ -157,10 +157,11 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
     spoken = _spoken(script.lines, {name.upper() for name in title.cast}, job.descriptions)
     if not spoken:
         raise _refuse(source.url, f"{len(script.lines)} lines with nothing to speak", "at least one spoken line")
-    ruled = _ruled(spoken, language, job, source.url)
-    if any(problem.level == "error" for problem in ruled):
-        return TrackPlan(title=title.id, language=language, problems=(*problems, *ruled), file=source.url)
-    problems += ruled
+    sha256 = hashlib.sha256(data).hexdigest()
+    met, rulings = ruled.rule(spoken, language, job, source.url, sha256)
+    problems += met
+    if any(problem.level == "error" for problem in met):
+        return TrackPlan(title=title.id, language=language, problems=tuple(problems), file=source.url)
     spoken = [*_notice(spoken, language, tag, job), *spoken]
     programme = _programme(title, job)
     utterances = fitting.windows(join(spoken, language), job.fit, programme)
@@ -171,7 +172,7 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
     draft = TrackPlan(
         title=title.id, language=language, lines=len(spoken), utterances=tuple(utterances), problems=tuple(problems),
         voices=tuple(sorted(voices.items())), consents=agreed, file=source.url,
-        sha256=hashlib.sha256(data).hexdigest(), programme=programme,
+        sha256=sha256, programme=programme, rulings=tuple(rulings),
     )  # fmt: skip
     return replace(draft, digest=_digest(draft, job, speaker))
 
@@ -184,28 +185,6 @@ def _notice(lines: Sequence[Line], language: str, tag: str, job: Job) -> list[Li
         raise _refuse(job.catalogue, f"no text of the notice for the language {language!r}",
                       f"one in the job file: disclosure.notice, {{{language}: ...}}") from None  # fmt: skip
     return [found] if found else []
-
-
-def _ruled(lines: Sequence[Line], language: str, job: Job, file: str) -> list[Problem]:
-    """What the rules for scripts refuse, or want to be read by a person, each with the lines where it stands."""
-    found = rules.pack(language) if job.rules == "on" else None
-    problems = []
-    for hit in found.check([(line.place, line.text) for line in lines]) if found else ():
-        where = ", ".join(str(place) for place in hit.places)
-        problems.append(
-            Problem(file=file, line=hit.places[0], found=f"what the rule {hit.rule} is for, in the lines at {where}",
-                    expected=f"a script without {hit.family}; docs/rules.md",
-                    level="error" if hit.severity == "block" else "note")
-        )  # fmt: skip
-    return problems
-
-
-def rules_of(job: Job, language: str) -> str | dict[str, str]:
-    """Which rules a script was held against, as manifests say it: off, none for this language, or a pack."""
-    if job.rules == "off":
-        return "off"
-    found = rules.pack(language)
-    return {"pack": found.locale, "version": found.version, "digest": found.digest} if found else "none"
 
 
 def _refuse(file: str, found: str, expected: str) -> InputError:
@@ -375,7 +354,7 @@ def _digest(track: TrackPlan, job: Job, speaker: Engine) -> str:
         "engine": speaker.identity(),
         **({"consent": "off"} if track.consents is None else {}),
         **({"blocklist": "off"} if job.blocklist is None and cloning.cloned(job, dict(track.voices).values()) else {}),
-        **({"rules": "off"} if job.rules == "off" else {}),
+        **({"rules": "off"} if job.rules is None else {}),
         "problems": [[p.line, p.found, p.expected, p.level] for p in track.problems],
         "utterances": [[u.id, u.start, u.end, u.window, [c.key for c in u.chunks]] for u in track.utterances],
     }

@@ -325,7 +325,7 @@ def _write_if_new(store: Store, job: Job, summary: Summary) -> bool:
 def _checks(job: Job) -> dict[str, str]:
     """Which safeguards are on; what is switched off stands in the audit trail."""
     names = ("watermark", "consent", "blocklist", "rules", "disclosure")
-    return {name: "off" if getattr(job, name) in (None, "off") else "on" for name in names}
+    return {name: "off" if getattr(job, name) is None else "on" for name in names}
 
 
 def _record(store: Store, job: Job, work: _Work, summary: Summary) -> None:

@@ -110,7 +110,9 @@ def test_a_job_leaves_a_trail_that_the_commands_read(make_job: Any, ray_session:
     assert run(job).exit_code == 3
     started, ended = Trail(Store(job.output), "test").entries()
     assert (started["what"], ended["what"]) == ("run started", "run ended")
-    assert started["about"] == {"watermark": "off", "consent": "on", "rules": "on", "tracks": 1}
+    assert started["about"] == {
+        "watermark": "off", "consent": "on", "blocklist": "on", "rules": "on", "disclosure": "on", "tracks": 1,
+    }  # fmt: skip
     manifest = json.loads((path.parent / "out/a/en/manifest.json").read_text())
     assert ended["about"]["delivered"] == {"a/en": manifest["plan"]}
     assert [lost["title"] for lost in ended["about"]["refused"]] == ["b"]

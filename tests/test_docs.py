@@ -53,7 +53,7 @@ def test_every_key_is_documented(key: str) -> None:
 
 def test_every_documented_key_exists() -> None:
     rows = re.findall(r"^\| `([a-z_.*]+)` \|", read("docs/job-file.md"), re.MULTILINE)
-    assert set(rows) - {"engine", "watermark", "consent", "blocklist", "disclosure"} == set(
+    assert set(rows) - {"engine", "watermark", "consent", "blocklist", "disclosure", "rules"} == set(
         keys(Job) + keys(Title) + keys(ScriptSource, "scripts.*.")
     )
 

@@ -147,8 +147,7 @@ def test_a_signed_file_is_valid_and_says_what_it_is(delivery: Delivery, tmp_path
     assert (sidecar or path).stat().st_mode & 0o777 == 0o640
     manifest = assert_valid(path, sidecar)
     assert manifest["title"] == "Thé"
-    generator = manifest["claim_generator_info"][0]
-    assert (generator["name"], generator["version"]) == ("dubline", pipeline.__version__)
+    assert manifest["claim_generator_info"][0].items() >= {("name", "dubline"), ("version", pipeline.__version__)}
     assertions = {assertion["label"]: assertion["data"] for assertion in manifest["assertions"]}
     agent = {"name": "espeak", "version": "1.52"}
     action = {"action": "c2pa.created", "digitalSourceType": SYNTHETIC, "softwareAgent": agent}
@@ -191,19 +190,19 @@ def test_the_same_file_is_signed_with_the_same_bytes(delivery: Delivery, key: Ke
 
 
 PROGRAM = """
-import pathlib, resource, sys
+import pathlib, re, sys
 from pipeline.provenance import Certificate, Facts, sign
 assert 'c2pa' not in sys.modules
 import c2pa
-facts = Facts(title='a', language='de', engine='b', engine_version='c', track='ab' * 32)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: int(re.search(r'VmHWM:\\s*(\\d+) kB', pathlib.Path('/proc/self/status').read_text())[1])
+facts, before = Facts(title='a', language='de', engine='b', engine_version='c', track='ab' * 32), peak()
 sign(pathlib.Path(sys.argv[1]), facts, Certificate.development())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
 
 
 def grown_by_a_process_that_signs(path: Path) -> int:
-    """KiB of memory: getrusage(2)."""
+    """KiB of memory at its peak; that of getrusage(2) begins with the parent's."""
     run = subprocess.run([sys.executable, "-c", PROGRAM, str(path)], check=True, capture_output=True, text=True)
     return int(run.stdout)
 
@@ -228,7 +227,7 @@ def test_another_file_and_another_track_have_another_manifest(tmp_path: Path) ->
     assert len(labels) == 3
 
 
-@pytest.mark.parametrize(("length", "frames"), enumerate([1, 2, 100, 30000, 32768 - 44, 40000, 65536, 70000]))
+@pytest.mark.parametrize(("length", "frames"), [*enumerate([1, 2, 100, 30000, 32724, 40000, 65536, 70000])])
 def test_wav_files_and_manifests_of_any_size(length: int, frames: int, tmp_path: Path) -> None:
     """A chunk of RIFF has an even length; a manifest need not have."""
     path = made(tmp_path, Delivery(format="wav", bits=16), frames / 48000)
