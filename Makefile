@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SPEECH ?= ../shared/speech
 
-.PHONY: demo test lint chaos fuzz bench bench-watermark bench-higgs clean
+.PHONY: demo test lint chaos fuzz bench bench-watermark bench-higgs bench-safety clean
 .DELETE_ON_ERROR:
 
 demo: .venv/core ## dub the demo title into six languages
@@ -32,6 +32,9 @@ bench-watermark: .venv/bench ## the figures of the watermark, with the real spee
 
 bench-higgs: .venv/test ## the figures of the Higgs engine: on the GPU, or scaled down on the CPU
 	$(BIN)/python benchmarks/higgs.py
+
+bench-safety: .venv/test ## the figures of the safeguards, with the real speech of SPEECH=folder
+	$(BIN)/python benchmarks/safety.py --speech $(SPEECH)
 
 .venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -1,5 +1,7 @@
 """An engine for tests that clones: the clip's file name says which of eSpeak's voices spoke it, as in anna.f2.wav."""
 
+import functools
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -46,3 +48,16 @@ def clip(path: Path, text: str = TEXT) -> Path:
     (spoken,) = engine.speak([Chunk(key="", text=text, language="en-us", voice=path.stem.rpartition(".")[2])])
     soundfile.write(path, np.asarray(spoken.samples), engine.sample_rate)
     return path
+
+
+@functools.cache
+def heard() -> dict[str, list[np.ndarray]]:
+    """Each of eSpeak's voices -> what the embedded encoder hears in two clips: unit vectors (pieces, size) of each."""
+    from pipeline.audio.codec import decode
+    from pipeline.engines.espeak import VARIANTS
+    from pipeline.voices.encoder import EMBEDDED, open_encoder
+
+    encoder = open_encoder(EMBEDDED)
+    with tempfile.TemporaryDirectory() as folder:
+        files = {v: [clip(Path(folder) / f"{n}.{v}.wav", t) for n, t in enumerate((TEXT, OTHER))] for v in VARIANTS}
+        return {variant: [encoder.pieces(*decode(file)) for file in found] for variant, found in files.items()}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloning import OTHER, TEXT, clip
+from cloning import OTHER, TEXT, clip, heard
 from conftest import srt
 from made import LINES, planned
 
@@ -20,7 +20,6 @@ pytest.importorskip("torch")
 
 from pipeline import blocked, lists
 from pipeline.assemble import assemble
-from pipeline.audio.codec import decode
 from pipeline.catalogue import read_catalogue
 from pipeline.cloning import refusal
 from pipeline.config import load_job
@@ -32,7 +31,7 @@ from pipeline.safety.blocklist import BlocklistError, Calibration, calibrate, dr
 from pipeline.signing import SigningKey
 from pipeline.speak import speak
 from pipeline.store import Store
-from pipeline.voices.encoder import EMBEDDED, Vector, centre, open_encoder
+from pipeline.voices.encoder import EMBEDDED, centre, open_encoder
 
 DUB = str(Path(sys.executable).with_name("dub"))
 KEY = SigningKey(bytes(range(32)))
@@ -48,17 +47,9 @@ def _forget() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Vector]]:
-    """Each of eSpeak's voices -> the pieces of two clips."""
-    folder, encoder = tmp_path_factory.mktemp("voices"), open_encoder(EMBEDDED)
-    files = {v: [clip(folder / f"{n}.{v}.wav", text) for n, text in enumerate((TEXT, OTHER))] for v in VARIANTS}
-    return {variant: [encoder.pieces(*decode(file)) for file in found] for variant, found in files.items()}
-
-
-@pytest.fixture(scope="module")
-def calibration(heard: dict[str, list[Vector]]) -> Calibration:
+def calibration() -> Calibration:
     """eSpeak's thirteen voices are cousins: the threshold is set between m7 and its next."""
-    return replace(calibrate(open_encoder(EMBEDDED).id, heard, 0.2), threshold=1.25, together=0.7)
+    return replace(calibrate(open_encoder(EMBEDDED).id, heard(), 0.2), threshold=1.25, together=0.7)
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +61,11 @@ def spoken_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def write(tmp_path: Path, heard: dict[str, list[Vector]], calibration: Calibration) -> Callable[..., None]:
+def write(tmp_path: Path, calibration: Calibration) -> Callable[..., None]:
     """Write the list of the job, with voices of eSpeak on it."""
 
     def make(*variants: str, version: int = 1, days: float = 30, key: SigningKey = KEY, **about: Any) -> None:
-        people = {f"the person {v}": [centre(pieces) for pieces in heard[v]] for v in variants}
+        people = {f"the person {v}": [centre(pieces) for pieces in heard()[v]] for v in variants}
         body = {"people": [], "vectors": "", "calibration": calibration.body()} if not people else draft(
             replace(calibration, **about), people
         )  # fmt: skip
