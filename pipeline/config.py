@@ -145,14 +145,17 @@ class Voice(_Strict):
 
 
 def _off(value: Any) -> Any:
-    """YAML reads a bare on or off as a truth value."""
+    """YAML reads a bare off as a truth value."""
     if value is False or value == "off":
         return None
-    if value is True or value == "on":
-        return {}
     if not isinstance(value, dict | _Strict):
-        raise ValueError(f"found {value!r}, expected on, off, or a mapping")
+        raise ValueError(f"found {value!r}, expected off, or a mapping")
     return value
+
+
+def _switch(value: Any) -> Any:
+    """A bare on or off as well: YAML reads them as truth values."""
+    return {} if value is True or value == "on" else _off(value)
 
 
 class Job(_Strict):
@@ -173,7 +176,7 @@ class Job(_Strict):
     voices: str | None = None
     consent: Annotated[Consent | None, BeforeValidator(_off)] = Consent()
     blocklist: Annotated[Blocklist | None, BeforeValidator(_off)] = Blocklist()
-    rules: Annotated[Rules | None, BeforeValidator(_off)] = Rules()
+    rules: Annotated[Rules | None, BeforeValidator(_switch)] = Rules()
     disclosure: Annotated[Disclosure | None, BeforeValidator(_off)] = Disclosure()
     storage_options: dict[str, Any] = {}
     _key: Key | None = PrivateAttr(None)  # goes to the workers with the job; never shown

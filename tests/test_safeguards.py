@@ -120,7 +120,11 @@ def test_every_check_that_is_switched_off_leaves_its_trace(catalogue: Path, ray_
 
 def test_no_other_switch_exists() -> None:
     """A section of the job file that can be off is one of those above."""
-    off = {name for name, field in Job.model_fields.items() if "_off" in str(field.metadata)}
+    off = {
+        name
+        for name, field in Job.model_fields.items()
+        if "_off" in str(field.metadata) or "_switch" in str(field.metadata)
+    }
     assert off == set(SWITCHES)
 
 

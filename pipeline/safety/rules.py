@@ -57,6 +57,7 @@ class Pack:
     digest: str
     groups: dict[str, re.Pattern[str]]
     starts: dict[str, frozenset[str]]  # how a cue's first word begins -> groups that may be met; nearly all are not
+    insides: dict[str, frozenset[str]]  # the same of cues that may begin inside of a word
     rules: tuple[Rule, ...]
 
     def check(self, lines: Sequence[tuple[int, str]]) -> list[Hit]:
@@ -77,8 +78,9 @@ class Pack:
 
     def _met(self, text: str) -> frozenset[str]:
         folded = fold(text).replace(" ", "") if self.locale in _UNSPACED else fold(text)
-        begun = {word[:size] for word in folded.split() for size in range(1, START + 1)}
-        maybe = self.starts.get("", frozenset()).union(*(self.starts[start] for start in begun & self.starts.keys()))
+        begun = {word[:size] for word in folded.split() for size in range(1, START + 1)} & self.starts.keys()
+        found = {folded[n : n + size] for n in range(len(folded)) for size in range(1, START + 1)} & self.insides.keys()
+        maybe = set().union(*(self.starts[start] for start in begun), *(self.insides[start] for start in found))
         return frozenset(name for name in maybe if self.groups[name].search(folded))
 
 
@@ -115,27 +117,44 @@ def read_pack(name: str, data: bytes) -> Pack:
         raise ValueError(f"{name}: found {error}, expected YAML in UTF-8") from error
     if not isinstance(raw, dict) or set(raw) != _PACK:
         raise ValueError(f"{name}: found {_keys(raw)}, expected {', '.join(sorted(_PACK))}")
-    groups, starts = {}, defaultdict(set)
+    groups: dict[str, re.Pattern[str]] = {}
+    starts: dict[str, set[str]] = defaultdict(set)
+    insides: dict[str, set[str]] = defaultdict(set)
     for group, cues in raw["cues"].items():
         if not isinstance(cues, list) or not cues or not all(isinstance(cue, str) and cue.strip() for cue in cues):
             raise ValueError(f"{name}: cues.{group}: found {cues!r}, expected a list of phrases")
-        unspaced = raw["locale"] in _UNSPACED
-        found = "|".join(_inside(cue) if unspaced else _pattern(cue) for cue in cues)
-        groups[group] = re.compile(found if unspaced else rf"(?<!\S)(?:{found})(?!\S)")  # not \b: see _ANY
-        for cue in cues:
-            anywhere = unspaced or cue.startswith(("*", "..."))
-            starts["" if anywhere else fold(cue.split()[0].rstrip("*"))[:START]].add(group)
+        inside = [cue for cue in cues if raw["locale"] in _UNSPACED or cue.startswith("*")]
+        whole = [cue for cue in cues if cue not in inside]
+        groups[group] = _group(whole, inside, raw["locale"] in _UNSPACED)
+        for index, kind in ((starts, whole), (insides, inside)):
+            for cue in kind:
+                index[_first(cue, raw["locale"] in _UNSPACED)].add(group)
     rules = tuple(_rule(f"{name}: rules[{n}]", entry, groups) for n, entry in enumerate(raw["rules"]))
     if twice := {rule.id for rule in rules if sum(rule.id == other.id for other in rules) > 1}:
         raise ValueError(f"{name}: found the id {min(twice)} twice, expected an id of its own for each rule")
     digest = hashlib.sha256(data).hexdigest()[:16]
     return Pack(locale=str(raw["locale"]), version=str(raw["version"]), digest=digest, groups=groups,
-                starts={start: frozenset(names) for start, names in starts.items()}, rules=rules)  # fmt: skip
+                starts={start: frozenset(names) for start, names in starts.items()},
+                insides={start: frozenset(names) for start, names in insides.items()}, rules=rules)  # fmt: skip
+
+
+def _group(whole: Sequence[str], inside: Sequence[str], unspaced: bool) -> re.Pattern[str]:
+    """What any of the cues of a group is found by: those that begin with a word, and those that begin inside of one."""
+    if unspaced:
+        return re.compile("|".join(map(_inside, inside)))
+    kinds = [(r"(?<!\S)", whole), ("", inside)]  # not \b: see _ANY
+    return re.compile("|".join(rf"{before}(?:{'|'.join(map(_pattern, cues))})(?!\S)" for before, cues in kinds if cues))
+
+
+def _first(cue: str, unspaced: bool) -> str:
+    """How a cue begins: what a line must hold for it to be met."""
+    part = cue.split("...")[0]
+    return (fold(part).replace(" ", "") if unspaced else fold(part.split()[0].strip("*")))[:START]
 
 
 def _pattern(cue: str) -> str:
     """`*` at an end of a word is any beginning or ending; `...` between words up to four others."""
-    parts = [" ?".join(_word(word) for word in part.split()) for part in cue.split("...")]
+    parts = [" ?".join(_word(word) for word in part.split()) for part in cue.removeprefix("*").split("...")]
     return r"(?: \S+){0,4} ".join(parts)
 
 
