@@ -20,6 +20,7 @@ from pipeline.voices.encoder import LEAST, Vector, open_encoder
 from pipeline.voices.reference import RATE, read_reference, stamp
 
 _parsed: dict[tuple[str, ...], tuple[bytes, Blocklist]] = {}  # of this process: a list of many people takes a second
+_passed: dict[int, set[tuple[Any, ...]]] = {}  # a list that is in use, by its identity -> clips that are not on it
 
 
 def ready(job: Job) -> None:
@@ -37,13 +38,18 @@ def check(job: Job, voice: str) -> None:
     if job.blocklist is None or about is None:
         return
     name, found = voice.partition("@")[0], current(job)
+    passed = _passed.setdefault(id(found), set())
     for emotion, path in clips(about).items():
+        clip = (path, stamp(path), job.blocklist.encoder)
+        if clip in passed:
+            continue
         where = f"voice {name!r}, clip{f' of {emotion}' if emotion else ''} {path}"
         try:
-            pieces = _pieces(path, stamp(path), job.blocklist.encoder)
+            pieces = _pieces(*clip)
         except (OSError, ValueError) as error:
             raise BlocklistError("missing", f"{where}: {error}") from error
         found.refuse(where, pieces)
+        passed.add(clip)
 
 
 def check_takes(job: Job, voice: str, chunks: Sequence[Chunk], store: Store) -> int:
@@ -89,8 +95,12 @@ def current(job: Job) -> Blocklist:
     known = (url, *job.blocklist.issuers)
     if known not in _parsed or _parsed[known][0] is not data:
         _parsed[known] = (data, read_blocklist(data, job.blocklist.issuers))
+        _passed.clear()
     found = hold(_parsed[known][1], time.time(), lists.newest(url, job))
-    encoder = open_encoder(job.blocklist.encoder).id
+    try:
+        encoder = open_encoder(job.blocklist.encoder).id
+    except ValueError as error:  # a worker without what the driver has
+        raise BlocklistError("encoder", str(error)) from error
     if found.calibration.encoder != encoder:
         raise BlocklistError(
             "encoder", f"found a blocklist for the encoder {found.calibration.encoder}, expected one for {encoder}"

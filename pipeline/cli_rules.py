@@ -73,9 +73,7 @@ def override(
 def _hits(script: str, language: str) -> list[Hit]:
     found: Pack | None = pack(language)
     if found is None:
-        raise ConfigError(
-            f"--language: found {language!r}, expected one with a pack of rules; docs/rules.md"
-        )
+        raise ConfigError(f"--language: found {language!r}, expected one with a pack of rules; docs/rules.md")
     try:
         lines: tuple[Line, ...] = read_script(script, file_bytes("SCRIPT", script)).lines
     except InputError as error:

@@ -1,6 +1,6 @@
 """What is asked of every cloned voice, at plan, at speak and at commit: a sound clip, a consent, no blocked voice."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pipeline import blocked, consents
 from pipeline.config import Job
@@ -36,13 +36,15 @@ def faults(job: Job, voice: str) -> list[tuple[str, str, str]]:
     about = consents.entry(job, voice)
     if about is None:
         return []
-    accepted = about.get("accept", ())
-    return [
-        (path, found, expected)
-        for path in consents.clips(about).values()
-        for name, (found, expected) in read_reference(path).faults().items()
-        if name not in accepted
-    ]
+    return [fault for path in consents.clips(about).values() for fault in _faults(path, about.get("accept", ()))]
+
+
+def _faults(path: str, accepted: Collection[str]) -> list[tuple[str, str, str]]:
+    try:
+        found = read_reference(path).faults()
+    except (OSError, ValueError) as error:
+        return [(path, f"a clip that cannot be read ({error})", "audio or video")]
+    return [(path, told, expected) for name, (told, expected) in found.items() if name not in accepted]
 
 
 def cloned(job: Job, voices: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ import yaml
 from pipeline.safety.fold import fold
 from pipeline.safety.rules import Pack, Rule, pack, read_pack
 
+HERE = Path(__file__).parent
 LOCALES = sorted(f.name.removesuffix(".yaml") for f in (resources.files("pipeline.safety") / "packs").iterdir())
 FAMILIES = {
     "relative-in-distress", "impersonation", "credentials", "remote-access", "election", "emergency-alert", "threat",
@@ -54,7 +55,7 @@ def test_every_example_is_blocked_or_passes_as_it_says(rules: Pack, rule: Rule) 
     "text",
     [
         "We saw suspicious activity. Please read me the s1x d1g1t c0de.",
-        "We saw suspicious activity. Please read me the s i x digit code.",
+        "We saw suspicious activity. Please read me the six d i g i t code.",
         "We saw suspi\u200bcious activity. Please read me the six\u00ad digit c\u200dode.",
         "We saw suspiсiоus activity. Please rеad me the six digit cоde.",  # Cyrillic с, о, е
         "Ｗｅ ｓａｗ ｓｕｓｐｉｃｉｏｕｓ ａｃｔｉｖｉｔｙ． Ｒｅａｄ ｍｅ ｔｈｅ ｓｉｘ ｄｉｇｉｔ ｃｏｄｅ",
@@ -85,20 +86,42 @@ def test_a_long_script_is_refused_once_for_each_time_it_happens() -> None:
     assert first.places[-1] <= 5 < 26 <= second.places[0]
 
 
-@pytest.mark.parametrize("locale", LOCALES)
-def test_ordinary_dialogue_passes(locale: str) -> None:
-    lines = (Path(__file__).parent / "ordinary" / f"{locale}.txt").read_text()
-    script = numbered(lines.splitlines())
-    assert len(script) >= 100
-    assert of(locale).check(script) == []
+def refused(locale: str, script: list[str]) -> list[str]:
+    return [hit.rule for hit in of(locale).check(numbered(script)) if hit.severity == "block"]
+
+
+def test_of_ten_thousand_lines_of_ordinary_dialogue_at_most_one_is_refused() -> None:
+    """Films that are full of banks, accidents, bombs and passwords, in thirteen languages."""
+    lines, wrong = 0, []
+    for locale in LOCALES:
+        scripts = [file.read_text().splitlines() for file in sorted(HERE.glob(f"ordinary/{locale}*.txt"))]
+        assert sum(map(len, scripts)) >= 700, locale
+        lines += sum(map(len, scripts))
+        wrong += [rule for script in scripts for rule in refused(locale, script)]
+    assert lines >= 10_000
+    assert len(wrong) <= lines / 10_000, wrong
+
+
+def test_most_paraphrases_are_blocked() -> None:
+    """The examples of the rules in other words, by somebody who did not know the cues: four in five, and in every
+    language most."""
+    missed, total = 0, 0
+    for locale in LOCALES:
+        scripts = [entry["script"] for entry in yaml.safe_load((HERE / f"paraphrases/{locale}.yaml").read_text())]
+        lost = sum(not refused(locale, script) for script in scripts)
+        assert len(scripts) >= 24
+        assert lost <= 0.4 * len(scripts), locale
+        missed, total = missed + lost, total + len(scripts)
+    assert missed <= 0.2 * total
 
 
 @pytest.mark.parametrize("locale", LOCALES)
-def test_most_paraphrases_are_blocked(locale: str) -> None:
-    texts = yaml.safe_load((Path(__file__).parent / "paraphrases.yaml").read_text())[locale]
-    missed = [text for text in texts if not of(locale).check([(1, text)])]
-    assert len(texts) >= 15
-    assert len(missed) <= 0.2 * len(texts), missed
+def test_scams_by_somebody_else_are_blocked(locale: str) -> None:
+    """Of `dev` the cues were widened with; `test` was kept apart from the rules and is measured by the benchmark."""
+    entries = yaml.safe_load((HERE / f"heldout/{locale}.yaml").read_text())
+    missed = [entry["script"] for entry in entries["dev"] if not refused(locale, entry["script"])]
+    assert len(entries["dev"]) == len(entries["test"]) == 24
+    assert len(missed) <= 0.1 * len(entries["dev"]), missed
 
 
 @pytest.mark.parametrize(
@@ -111,6 +134,13 @@ def test_most_paraphrases_are_blocked(locale: str) -> None:
         ("Москва", "москва"),
         ("الرَّمز", "الرمز"),
         ("किताब", "किताब"),
+        ("кoд", "код"),  # Latin o
+        ("кoд к0д паρоль", "код код пароль"),
+        ("и я в больнице", "и я в больнице"),
+        ("c o d e", "code"),
+        ("4位数验证码", "4位数验证码"),
+        ("HESABINIZ hesabınız", "hesabiniz hesabiniz"),
+        ("zapłać", "zaplac"),
         ("", ""),
     ],
 )
