@@ -18,8 +18,8 @@ SECRET, PUBLIC = "dubsign1:", "dubkey1:"
 LARGEST = 1 << 30  # bytes of a document
 
 
-class SignatureError(ValueError):
-    """A signed document that must not be believed. `reason` is one of malformed, kind, untrusted, altered."""
+class Refusal(ValueError):
+    """Something that must not be believed or used, with a word for the reason that stays the same."""
 
     def __init__(self, reason: str, message: str):
         super().__init__(message)
@@ -27,6 +27,10 @@ class SignatureError(ValueError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.reason, str(self)))
+
+
+class SignatureError(Refusal):
+    """A signed document that must not be believed. `reason` is one of malformed, kind, untrusted, altered."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

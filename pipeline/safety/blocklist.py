@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.signing import SignatureError, SigningKey, believe, parse
+from pipeline.signing import Refusal, SignatureError, SigningKey, believe, parse
 from pipeline.voices.consent import moment
 from pipeline.voices.encoder import Vector, centre, unity
 
@@ -27,18 +27,11 @@ _KEYS = {"version", "issued", "expires", "calibration", "people", "vectors"}
 _DRAFT = {"calibration", "people", "vectors"}
 
 
-class BlocklistError(ValueError):
+class BlocklistError(Refusal):
     """A list that must not be relied on, or a voice that is on it.
 
     `reason` is one of missing, malformed, kind, untrusted, altered, expired, older, encoder, blocked, speakers.
     """
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(message)
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.reason, str(self)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

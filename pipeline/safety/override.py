@@ -5,22 +5,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from pipeline.signing import SignatureError, SigningKey, believe
+from pipeline.signing import Refusal, SignatureError, SigningKey, believe
 from pipeline.store import canonical
 from pipeline.voices.consent import ConsentError, moment
 
 KIND = "override"
 
 
-class OverrideError(ValueError):
+class OverrideError(Refusal):
     """An override that does not count. `reason` is one of missing, malformed, kind, untrusted, altered, expired."""
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(message)
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.reason, str(self)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

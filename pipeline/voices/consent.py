@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from pipeline.signing import SignatureError, SigningKey, believe
+from pipeline.signing import Refusal, SignatureError, SigningKey, believe
 from pipeline.store import canonical
 
 KIND, REVOKED = "consent", "revocations"
@@ -16,19 +16,12 @@ SKEW = 300  # seconds by which the clock of the issuer may be ahead of ours
 _HASH = 64  # hexadecimal digits of SHA-256
 
 
-class ConsentError(ValueError):
+class ConsentError(Refusal):
     """A voice that must not be used.
 
     `reason` is one of missing, malformed, kind, untrusted, altered, not-yet, expired, revoked, voice, clip, purpose,
     language, title.
     """
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(message)
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.reason, str(self)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
