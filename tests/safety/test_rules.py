@@ -56,6 +56,7 @@ def test_every_example_is_blocked_or_passes_as_it_says(rules: Pack, rule: Rule) 
     [
         "We saw suspicious activity. Please read me the s1x d1g1t c0de.",
         "We saw suspicious activity. Please read me the six d i g i t code.",
+        "We saw suspicious activity. Please read me the s i x digit code.",
         "We saw suspi\u200bcious activity. Please read me the six\u00ad digit c\u200dode.",
         "We saw suspiсiоus activity. Please rеad me the six digit cоde.",  # Cyrillic с, о, е
         "Ｗｅ ｓａｗ ｓｕｓｐｉｃｉｏｕｓ ａｃｔｉｖｉｔｙ． Ｒｅａｄ ｍｅ ｔｈｅ ｓｉｘ ｄｉｇｉｔ ｃｏｄｅ",
@@ -100,6 +101,22 @@ def test_of_ten_thousand_lines_of_ordinary_dialogue_at_most_one_is_refused() -> 
         wrong += [rule for script in scripts for rule in refused(locale, script)]
     assert lines >= 10_000
     assert len(wrong) <= lines / 10_000, wrong
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_ordinary_dialogue_passes(locale: str) -> None:
+    """Nothing in it is even kept for review."""
+    script = numbered((HERE / "ordinary" / f"{locale}.txt").read_text().splitlines())
+    assert len(script) >= 100
+    assert of(locale).check(script) == []
+
+
+def test_the_first_paraphrases_stay_blocked() -> None:
+    """English ones, which the cues were widened with."""
+    texts = yaml.safe_load((HERE / "paraphrases.yaml").read_text())["en"]
+    missed = [text for text in texts if not of("en").check([(1, text)])]
+    assert len(texts) >= 15
+    assert len(missed) <= 0.2 * len(texts), missed
 
 
 def test_most_paraphrases_are_blocked() -> None:
