@@ -73,7 +73,13 @@ def add(
     """Judge a recording, cut its best three to ten seconds into a clip beside the voices file, and enter the voice."""
     path = Path(file)
     known = load_voices(file) if path.exists() else {}
-    if segment(name) in known:
+    try:
+        segment(name)  # it becomes the name of a file
+    except ValueError as error:
+        raise ConfigError(f"NAME: {error}") from None
+    if "@" in name:
+        raise ConfigError(f"NAME: found {name!r}, expected a name without @")
+    if name in known:
         raise ConfigError(f"NAME: found {name!r}, which is in {file} already, expected a new name")
     try:
         found = read_reference(recording)

@@ -80,6 +80,13 @@ def test_what_is_wrong_with_a_recording_is_told(tmp_path: Path) -> None:
     assert "found 'nobody', expected one of anna, tom, maria" in dub("voices", "check", file, "nobody", code=2)
 
 
+@pytest.mark.parametrize("name", ["../evil", "a/b", " ", ".", "an@na"])
+def test_a_name_that_cannot_be_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    told = dub("voices", "add", str(tmp_path / "v.yaml"), name, "--clip", str(clip(tmp_path / "a.f2.wav")), code=2)
+    assert "NAME: found" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.f2.wav"]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
