@@ -11,7 +11,7 @@ demo: .venv/core ## dub the demo title into six languages
 	$(BIN)/dub detect --keys demo-output.key --output demo-output demo-output/*/*/dub.flac
 
 test: lint ## everything that must hold
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -19,7 +19,7 @@ lint: .venv/test
 	$(BIN)/mypy
 
 chaos: .venv/test ## kill a job at 20 random moments and compare what it leaves
-	KILLS=20 $(BIN)/python -m pytest tests/test_chaos.py -s
+	KILLS=20 LINES=150 $(BIN)/python -m pytest tests/test_chaos.py -s
 
 fuzz: .venv/test ## 5,000 mutations of each script format
 	FUZZ=5000 $(BIN)/python -m pytest tests/readers/test_mutations.py

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from pipeline.catalogue import read_catalogue
+from pipeline.config import load_job
 from pipeline.engines import Spoken
 from pipeline.engines.espeak import Espeak
 from pipeline.engines.higgs.voices import read_voices
 from pipeline.model import Chunk
+from pipeline.plan import plan
 
 
 class Cloning(Espeak):
@@ -48,6 +51,17 @@ def clip(path: Path, text: str = TEXT) -> Path:
     (spoken,) = engine.speak([Chunk(key="", text=text, language="en-us", voice=path.stem.rpartition(".")[2])])
     soundfile.write(path, np.asarray(spoken.samples), engine.sample_rate)
     return path
+
+
+def cast(**by_title: str) -> dict[str, Any]:
+    """Titles of a catalogue, each spoken by one voice."""
+    return {title: {"cast": {"": voice}} for title, voice in by_title.items()}
+
+
+def reasons(path: Path) -> dict[str, str]:
+    """Title -> why it is refused, or nothing."""
+    job = load_job(str(path))
+    return {track.title: " ".join(str(p) for p in track.errors) for track in plan(job, read_catalogue(job))}
 
 
 @functools.cache

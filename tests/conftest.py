@@ -13,9 +13,24 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # `import s3`, `import faulty`: the tests' own parts
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes share the cores; before anything imports NumPy
+
 os.environ["DUBLINE_WATERMARK_KEY"] = "dubmark1:" + "A" * 43  # every job of the tests is marked
 
 MakeJob = Callable[..., Path]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """With `-n`, a file stays in one process, and all that use Ray stay in one: there is one Ray."""
+    fixtures = getattr(item, "fixturenames", ())
+    item.add_marker(pytest.mark.xdist_group("ray" if "ray_session" in fixtures else item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What uses Ray comes first: it is one long piece of work for one process."""
+    items.sort(key=lambda item: "ray_session" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture

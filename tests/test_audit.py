@@ -3,13 +3,13 @@
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import dub
 from conftest import srt
 from made import LINES
 
@@ -18,7 +18,6 @@ from pipeline.config import load_job
 from pipeline.run import run
 from pipeline.store import Store, canonical
 
-DUB = str(Path(sys.executable).with_name("dub"))
 Tamper = Callable[[list[Path]], None]
 
 
@@ -119,14 +118,10 @@ def test_a_job_leaves_a_trail_that_the_commands_read(make_job: Any, ray_session:
     assert run(job).idle
     assert len(list(Trail(Store(job.output), "test").entries())) == 2  # a rerun that does nothing says nothing
 
-    def dub(*arguments: str, code: int = 0) -> str:
-        done = subprocess.run([DUB, "audit", *arguments], capture_output=True, text=True)
-        assert done.returncode == code, done.stderr
-        return done.stdout + done.stderr
-
-    assert ended["hash"] in dub("verify", str(path), "--head", ended["hash"])
-    assert "watermark off" in dub("show", str(path))
-    assert [json.loads(row)["number"] for row in dub("show", str(path), "--json").splitlines()] == [1, 2]
-    assert "16 hexadecimal digits" in dub("verify", str(path), "--head", "x", code=2)
+    audit = partial(dub, "audit")
+    assert ended["hash"] in audit("verify", str(path), "--head", ended["hash"])
+    assert "watermark off" in audit("show", str(path))
+    assert [json.loads(row)["number"] for row in audit("show", str(path), "--json").splitlines()] == [1, 2]
+    assert "16 hexadecimal digits" in audit("verify", str(path), "--head", "x", code=2)
     next(path.parent.glob("out/jobs/test/audit/00000001-*")).unlink()
-    assert "entry 1 is missing" in dub("verify", str(path), code=3)
+    assert "entry 1 is missing" in audit("verify", str(path), code=3)

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloning import OTHER, TEXT, clip, heard
+from cloning import OTHER, TEXT, cast, clip, heard, reasons
+from commands import dub
 from conftest import srt
 from made import LINES, planned
 
@@ -20,12 +19,11 @@ pytest.importorskip("torch")
 
 from pipeline import blocked, lists
 from pipeline.assemble import assemble
-from pipeline.catalogue import read_catalogue
 from pipeline.cloning import refusal
 from pipeline.config import load_job
 from pipeline.engines.espeak import VARIANTS
 from pipeline.parse import ConfigError
-from pipeline.plan import engine, plan
+from pipeline.plan import engine
 from pipeline.run import run
 from pipeline.safety.blocklist import BlocklistError, Calibration, calibrate, draft, sign
 from pipeline.signing import SigningKey
@@ -33,8 +31,8 @@ from pipeline.speak import speak
 from pipeline.store import Store
 from pipeline.voices.encoder import EMBEDDED, centre, open_encoder
 
-DUB = str(Path(sys.executable).with_name("dub"))
 KEY = SigningKey(bytes(range(32)))
+listed = partial(dub, "blocklist")
 Setting = Callable[..., dict[str, Any]]
 
 
@@ -91,15 +89,6 @@ def setting(tmp_path: Path, spoken_clips: Path) -> Setting:
         }  # fmt: skip
 
     return make
-
-
-def cast(**by_title: str) -> dict[str, Any]:
-    return {title: {"cast": {"": voice}} for title, voice in by_title.items()}
-
-
-def reasons(path: Path) -> dict[str, str]:
-    job = load_job(str(path))
-    return {track.title: " ".join(str(p) for p in track.errors) for track in plan(job, read_catalogue(job))}
 
 
 def test_a_job_delivers_free_voices_and_refuses_a_blocked_one(
@@ -232,13 +221,6 @@ def test_an_unknown_encoder_is_an_error_of_the_job_file(make_job: Any, setting: 
         reasons(path)
 
 
-def dub(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run([DUB, "blocklist", *arguments], capture_output=True, text=True)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
-
-
 def test_the_commands_from_the_recordings_to_the_list(tmp_path: Path) -> None:
     speakers, people = tmp_path / "speakers", tmp_path / "people"
     for variant in VARIANTS:
@@ -248,21 +230,23 @@ def test_the_commands_from_the_recordings_to_the_list(tmp_path: Path) -> None:
     (people / "somebody").mkdir(parents=True)
     shutil.copy(speakers / "m7" / "0.m7.wav", people / "somebody")
     measured, drafted, signed = (str(tmp_path / name) for name in ("c.json", "d.json", "l.json"))
-    assert "13 speakers, 26 clips, 312 pairs" in dub("calibrate", str(speakers), measured, "--rate", "0.05")
-    assert "for a rate of 0.001" in dub("calibrate", str(speakers), f"{measured}2", code=2)
-    assert "1 people drafted" in dub("build", str(people), drafted, "--calibration", measured)
+    assert "13 speakers, 26 clips, 312 pairs" in listed("calibrate", str(speakers), measured, "--rate", "0.05")
+    assert "for a rate of 0.001" in listed("calibrate", str(speakers), f"{measured}2", code=2)
+    assert "1 people drafted" in listed("build", str(people), drafted, "--calibration", measured)
     KEY.write(tmp_path / "key")
-    assert "version 1" in dub("sign", drafted, signed, "--key", str(tmp_path / "key"))
-    assert "version 2" in dub("sign", drafted, signed, "--key", str(tmp_path / "key"), "--days", "3")
-    assert "1 people" in dub("verify", signed, "--issuer", KEY.public)
-    assert "refused (untrusted)" in dub("verify", signed, "--issuer", SigningKey(bytes(32)).public, code=3)
+    assert "version 1" in listed("sign", drafted, signed, "--key", str(tmp_path / "key"))
+    assert "version 2" in listed("sign", drafted, signed, "--key", str(tmp_path / "key"), "--days", "3")
+    assert "1 people" in listed("verify", signed, "--issuer", KEY.public)
+    assert "refused (untrusted)" in listed("verify", signed, "--issuer", SigningKey(bytes(32)).public, code=3)
     trusted = ["--issuer", KEY.public]
-    assert "free" in dub("test", signed, str(speakers / "f1" / "1.f1.wav"), *trusted)
-    assert "found the voice of 'somebody'" in dub("test", signed, str(speakers / "m7" / "0.m7.wav"), *trusted, code=3)
-    assert "refused" in dub("test", signed, str(tmp_path / "c.json"), *trusted, code=3)
-    assert "nothing is overwritten" in dub("build", str(people), drafted, "--calibration", measured, code=2)
-    assert "found no recordings" in dub(
+    assert "free" in listed("test", signed, str(speakers / "f1" / "1.f1.wav"), *trusted)
+    assert "found the voice of 'somebody'" in listed(
+        "test", signed, str(speakers / "m7" / "0.m7.wav"), *trusted, code=3
+    )
+    assert "refused" in listed("test", signed, str(tmp_path / "c.json"), *trusted, code=3)
+    assert "nothing is overwritten" in listed("build", str(people), drafted, "--calibration", measured, code=2)
+    assert "found no recordings" in listed(
         "build", str(tmp_path / "none"), f"{drafted}2", "--calibration", measured, code=2
     )
-    assert "--calibration: " in dub("build", str(people), f"{drafted}2", "--calibration", signed, code=2)
-    assert "found no file" in dub("verify", f"{signed}2", *trusted, code=2)
+    assert "--calibration: " in listed("build", str(people), f"{drafted}2", "--calibration", signed, code=2)
+    assert "found no file" in listed("verify", f"{signed}2", *trusted, code=2)

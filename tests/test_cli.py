@@ -131,7 +131,7 @@ def _hears() -> None:
 
 
 def test_an_interrupted_run_says_so_and_goes_on(make_job: MakeJob, tmp_path: Path) -> None:
-    titles = {f"t{n}": {"en.srt": srt(*(f"Title {n}, line {k}." for k in range(80)))} for n in range(6)}
+    titles = {f"t{n}": {"en.srt": srt(*(f"Title {n}, line {k}." for k in range(40)))} for n in range(4)}
     job = make_job(titles)
     process = subprocess.Popen([DUB, "run", str(job)], stderr=subprocess.PIPE, text=True, preexec_fn=_hears)
     while not list((tmp_path / "out").glob("takes/*/*.flac")):
@@ -156,7 +156,7 @@ def test_what_cannot_go_on_does_not_say_so(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_two_runs_of_one_job_exclude_each_other(make_job: MakeJob, tmp_path: Path) -> None:
-    titles = {f"t{n}": {"en.srt": srt(*(f"Title {n}, line {k}." for k in range(80)))} for n in range(6)}
+    titles = {f"t{n}": {"en.srt": srt(*(f"Title {n}, line {k}." for k in range(40)))} for n in range(4)}
     job = make_job(titles)
     process = subprocess.Popen([DUB, "run", str(job)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while not list((tmp_path / "out").glob("jobs/*/lock.json")):

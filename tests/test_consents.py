@@ -3,33 +3,31 @@
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cloning import OTHER, clip
+from cloning import OTHER, cast, clip, reasons
+from commands import dub
 from conftest import srt
 from made import LINES, planned
 
 from pipeline import lists
 from pipeline.assemble import assemble
-from pipeline.catalogue import read_catalogue
 from pipeline.cloning import refusal
 from pipeline.config import load_job
 from pipeline.parse import ConfigError
-from pipeline.plan import engine, plan
+from pipeline.plan import engine
 from pipeline.run import run
 from pipeline.signing import SigningKey
 from pipeline.speak import speak
 from pipeline.store import Store
 from pipeline.voices.consent import ConsentError, revoke
 
-DUB = str(Path(sys.executable).with_name("dub"))
 KEY = SigningKey(bytes(range(32)))
+consent = partial(dub, "consent")
 WHEN = "2026-11-24T12:00:00Z"
 Casting = Callable[..., dict[str, Any]]
 
@@ -72,16 +70,6 @@ def casting(tmp_path: Path, spoken_clips: Path) -> Casting:
         }  # fmt: skip
 
     return make
-
-
-def cast(**by_title: str) -> dict[str, Any]:
-    return {title: {"cast": {"": voice}} for title, voice in by_title.items()}
-
-
-def reasons(path: Path) -> dict[str, str]:
-    """Title -> why it is refused, or nothing."""
-    job = load_job(str(path))
-    return {track.title: " ".join(str(p) for p in track.errors) for track in plan(job, read_catalogue(job))}
 
 
 def test_a_job_delivers_what_is_consented_to_and_leaves_nothing_of_the_rest(
@@ -205,33 +193,26 @@ def test_a_wrong_issuer_key_is_an_error_of_the_job_file(make_job: Any) -> None:
         load_job(str(make_job({"a": {"en.srt": srt(LINES[0])}}, consent={"issuers": ["dubkey1:x"]})))
 
 
-def dub(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run([DUB, "consent", *arguments], capture_output=True, text=True)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
-
-
 def test_the_commands_from_the_draft_to_the_revocation(tmp_path: Path) -> None:
     clip, said, draft, record = (str(tmp_path / name) for name in ("a.wav", "yes.wav", "draft.json", "a.json"))
     key, gone = str(tmp_path / "issuer.key"), str(tmp_path / "revoked.json")
     Path(clip).write_bytes(b"clip")
     Path(said).write_bytes(b"yes")
-    public = dub("key", key).strip()
+    public = consent("key", key).strip()
     about = ["--voice", "anna", "--subject", "Anna", "--to", "Studio", "--clip", clip, "--until", "2120-01-01"]
-    assert "I, Anna, allow Studio" in dub("new", draft, *about, "--title", "a")
-    name = dub("sign", draft, record, "--statement", said, "--key", key).split()[1]
+    assert "I, Anna, allow Studio" in consent("new", draft, *about, "--title", "a")
+    name = consent("sign", draft, record, "--statement", said, "--key", key).split()[1]
     check = ["verify", record, "--issuer", public]
-    assert json.loads(dub(*check, "--clip", clip, "--statement", said, "--title", "a"))["id"] == name
-    assert "refused (title)" in dub(*check, "--title", "b", code=3)
-    assert "refused (clip)" in dub(*check, "--clip", said, code=3)
-    assert "refused (clip)" in dub(*check, "--statement", clip, code=3)
-    assert "refused (untrusted)" in dub("verify", record, "--issuer", SigningKey(bytes(32)).public, code=3)
-    assert "1 consents revoked" in dub("revoke", name, "--revocations", gone, "--key", key, "--why", "withdrawn")
-    assert "refused (revoked)" in dub(*check, "--revocations", gone, code=3)
-    assert "nothing is overwritten" in dub("sign", draft, record, "--statement", said, "--key", key, code=2)
-    assert "nothing is overwritten" in dub("key", key, code=2)
-    assert "--until: found '2120'" in dub("new", f"{draft}2", *about[:-1], "2120", code=2)
-    assert "a signing key begins with" in dub("revoke", name, "--revocations", gone, "--key", clip, code=2)
-    assert "found no file" in dub("verify", f"{record}2", "--issuer", public, code=2)
-    assert "16 hexadecimal digits" in dub("revoke", "anna", "--revocations", gone, "--key", key, code=2)
+    assert json.loads(consent(*check, "--clip", clip, "--statement", said, "--title", "a"))["id"] == name
+    assert "refused (title)" in consent(*check, "--title", "b", code=3)
+    assert "refused (clip)" in consent(*check, "--clip", said, code=3)
+    assert "refused (clip)" in consent(*check, "--statement", clip, code=3)
+    assert "refused (untrusted)" in consent("verify", record, "--issuer", SigningKey(bytes(32)).public, code=3)
+    assert "1 consents revoked" in consent("revoke", name, "--revocations", gone, "--key", key, "--why", "withdrawn")
+    assert "refused (revoked)" in consent(*check, "--revocations", gone, code=3)
+    assert "nothing is overwritten" in consent("sign", draft, record, "--statement", said, "--key", key, code=2)
+    assert "nothing is overwritten" in consent("key", key, code=2)
+    assert "--until: found '2120'" in consent("new", f"{draft}2", *about[:-1], "2120", code=2)
+    assert "a signing key begins with" in consent("revoke", name, "--revocations", gone, "--key", clip, code=2)
+    assert "found no file" in consent("verify", f"{record}2", "--issuer", public, code=2)
+    assert "16 hexadecimal digits" in consent("revoke", "anna", "--revocations", gone, "--key", key, code=2)

@@ -1,12 +1,12 @@
 """Rules in a job: what is refused, what a reviewer's signed override lets pass, what manifest and audit trail say."""
 
 import json
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import dub
 from conftest import MakeJob, srt
 from made import LINES, Made
 
@@ -19,7 +19,7 @@ from pipeline.safety.override import Override, OverrideError, read_override
 from pipeline.signing import SigningKey
 from pipeline.voices.consent import moment
 
-DUB = str(Path(sys.executable).with_name("dub"))
+ruled = partial(dub, "rules")
 KEY, OTHER = SigningKey(bytes(range(32))), SigningKey(bytes(32))
 SCAM = srt(
     "Grandma, it's me. I had an accident with the car.", "They put me in jail.",
@@ -31,13 +31,6 @@ NOW = moment("2026-11-24T00:00:00Z")
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     lists.forget()
-
-
-def dub(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run([DUB, "rules", *arguments], capture_output=True, text=True)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
 
 
 def signed(folder: Path, file: Path, *, key: SigningKey = KEY, **changes: Any) -> None:
@@ -125,7 +118,7 @@ def test_refused_lines_are_listed_and_off_is_in_manifest_and_audit(make_job: Mak
     path = make_job({"a": {"en.srt": SCAM}, "b": {"en.srt": srt(*LINES)}}, rules=False)
     assert run(load_job(str(path))).exit_code == 0
     assert json.loads((out / "a/en/manifest.json").read_text())["rules"] == "off"
-    trail = subprocess.run([DUB, "audit", "show", str(path), "--json"], capture_output=True, text=True).stdout
+    trail = dub("audit", "show", str(path), "--json")
     assert json.loads(trail.splitlines()[-1])["about"]["rules"] == "off"
 
 
@@ -133,24 +126,24 @@ def test_the_commands_show_what_is_met_and_sign_what_is_overridden(tmp_path: Pat
     script, record, key = tmp_path / "a.srt", str(tmp_path / "o.json"), str(tmp_path / "key")
     script.write_text(SCAM)
     KEY.write(key)
-    told = dub("check", str(script), "--language", "en", code=3)
+    told = ruled("check", str(script), "--language", "en", code=3)
     assert "en.relative-in-distress (block)" in told
     assert "a.srt:2: Grandma, it's me." in told
-    row = json.loads(dub("check", str(script), "--language", "en-GB", "--json", code=3))
+    row = json.loads(ruled("check", str(script), "--language", "en-GB", "--json", code=3))
     assert row["lines"][0] == 2
     who = ["--language", "en", "--reviewer", "Ines", "--why", "A film.", "--until", "2120-01-01", "--key", key]
-    assert "expected one that refuses the script: en.relative-in-distress" in dub(
+    assert "expected one that refuses the script: en.relative-in-distress" in ruled(
         "override", str(script), record, "--rule", "en.threat", *who, code=2
     )
-    told = dub("override", str(script), record, "--rule", "en.relative-in-distress", *who)
+    told = ruled("override", str(script), record, "--rule", "en.relative-in-distress", *who)
     found = read_override(Path(record).read_bytes(), [KEY.public], NOW)
     assert found.id in told
-    assert "nothing is overwritten" in dub(
+    assert "nothing is overwritten" in ruled(
         "override", str(script), record, "--rule", "en.relative-in-distress", *who, code=2
     )
     (tmp_path / "b.srt").write_text(srt(*LINES))
-    assert "no rule of en is met" in dub("check", str(tmp_path / "b.srt"), "--language", "en")
-    assert "expected one with a pack" in dub("check", str(script), "--language", "tlh", code=2)
-    assert "found no file" in dub("check", str(tmp_path / "none.srt"), "--language", "en", code=2)
+    assert "no rule of en is met" in ruled("check", str(tmp_path / "b.srt"), "--language", "en")
+    assert "expected one with a pack" in ruled("check", str(script), "--language", "tlh", code=2)
+    assert "found no file" in ruled("check", str(tmp_path / "none.srt"), "--language", "en", code=2)
     (tmp_path / "c.srt").write_bytes(b"\x00\x01")
-    dub("check", str(tmp_path / "c.srt"), "--language", "en", code=2)
+    ruled("check", str(tmp_path / "c.srt"), "--language", "en", code=2)

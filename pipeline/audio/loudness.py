@@ -5,7 +5,6 @@ from array import array
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import sosfilt
 
 from pipeline.audio.blocks import Blocks, Samples
 from pipeline.audio.peak import BOUND, HALF, envelope, sample_peak
@@ -85,6 +84,8 @@ class Meter:
         if silent and np.abs(self._state).max() < RUNG_OUT:
             self._state[:] = 0
             return 0.0
+        from scipy.signal import sosfilt  # a second of CPU, which a command that measures nothing does without
+
         weighted, self._state = sosfilt(self._sections, hop, axis=0, zi=self._state)
         return float(np.vdot(weighted, weighted)) / len(hop)
 

@@ -1,13 +1,12 @@
 """`dub voices`: add, check and list, with what is wrong told by name, value and limit."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from cloning import OTHER, clip
+from commands import dub
 
 from pipeline.audio.codec import decode
 from pipeline.config import load_job, load_voices
@@ -15,15 +14,7 @@ from pipeline.signing import SigningKey
 
 pytest.importorskip("torch")
 
-DUB = str(Path(sys.executable).with_name("dub"))
 KEY = SigningKey(bytes(range(32)))
-
-
-def dub(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run([DUB, *arguments], capture_output=True, text=True)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
 
 
 def test_a_voice_from_the_recording_to_the_checked_file(tmp_path: Path) -> None:
