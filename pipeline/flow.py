@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, DataContext
 
 from pipeline.assemble import BadTakes, assemble
 from pipeline.cloning import refusal
@@ -83,7 +82,6 @@ def _muted() -> Iterator[None]:
 def _quiet() -> None:
     """Keep Ray's own warnings and tracebacks in its log files: what concerns the job, the job says itself."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     # max_restarts and max_task_retries have no other way into a pool in this version.
     warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="ray.*")
@@ -132,6 +130,9 @@ def speaking(job: Job, batches: Sequence[Sequence[Row]], ahead: int = 2) -> Iter
 
     A replica that dies gives no outcome for any batch on its way: with `ahead` 1 that is the guilty one alone.
     """
+    from ray.data import ActorPoolStrategy, DataContext, from_arrow  # a second, which workers that assemble do without
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its import sets another; see _quiet
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -141,7 +142,7 @@ def speaking(job: Job, batches: Sequence[Sequence[Row]], ahead: int = 2) -> Iter
     context.max_errored_blocks = -1
     tables = [pa.table({"chunks": [list(batch)]}, pa.schema([("chunks", CHUNKS)])) for batch in batches]
     roll = Roll.remote()  # type: ignore[attr-defined]
-    outcomes = ray.data.from_arrow(tables).map_batches(
+    outcomes = from_arrow(tables).map_batches(
         Replica,
         fn_constructor_args=(job, roll),
         batch_size=1,  # a row is a batch

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-import yaml
-
+from pipeline.parse import parse_yaml
 from pipeline.safety.fold import fold
 
 WITHIN = 8  # lines over which the cues of a rule may lie, where it does not say
 START = 3  # letters of a word by which cues are looked up
 SEVERITIES = ("block", "review")
+_compiled = functools.cache(re.compile)  # when a line may meet a group: of most, none of a title's does
 _ANY = r"\S*"  # not \w: the vowel signs of Indic scripts are no word characters
 _KEYS = {"id", "family", "severity", "cues", "meet", "need", "within", "examples"}
 _PACK = {"version", "locale", "cues", "rules"}
@@ -55,7 +55,7 @@ class Pack:
     locale: str
     version: str
     digest: str
-    groups: dict[str, re.Pattern[str]]
+    groups: dict[str, str]  # regular expressions
     starts: dict[str, frozenset[str]]  # how a cue's first word begins -> groups that may be met; nearly all are not
     insides: dict[str, frozenset[str]]  # the same of cues that may begin inside of a word
     rules: tuple[Rule, ...]
@@ -81,7 +81,7 @@ class Pack:
         begun = {word[:size] for word in folded.split() for size in range(1, START + 1)} & self.starts.keys()
         found = {folded[n : n + size] for n in range(len(folded)) for size in range(1, START + 1)} & self.insides.keys()
         maybe = set().union(*(self.starts[start] for start in begun), *(self.insides[start] for start in found))
-        return frozenset(name for name in maybe if self.groups[name].search(folded))
+        return frozenset(name for name in maybe if _compiled(self.groups[name]).search(folded))
 
 
 def _window(rule: Rule, met: Sequence[frozenset[str]], concerned: Sequence[int], start: int) -> int | None:
@@ -111,13 +111,10 @@ def pack(language: str) -> Pack | None:
 
 def read_pack(name: str, data: bytes) -> Pack:
     """A pack of YAML. ValueError names file, rule and key, what was found and what is expected."""
-    try:
-        raw = yaml.safe_load(data.decode())
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{name}: found {error}, expected YAML in UTF-8") from error
+    raw = parse_yaml(name, data)
     if not isinstance(raw, dict) or set(raw) != _PACK:
         raise ValueError(f"{name}: found {_keys(raw)}, expected {', '.join(sorted(_PACK))}")
-    groups: dict[str, re.Pattern[str]] = {}
+    groups: dict[str, str] = {}
     starts: dict[str, set[str]] = defaultdict(set)
     insides: dict[str, set[str]] = defaultdict(set)
     for group, cues in raw["cues"].items():
@@ -138,12 +135,12 @@ def read_pack(name: str, data: bytes) -> Pack:
                 insides={start: frozenset(names) for start, names in insides.items()}, rules=rules)  # fmt: skip
 
 
-def _group(whole: Sequence[str], inside: Sequence[str], unspaced: bool) -> re.Pattern[str]:
+def _group(whole: Sequence[str], inside: Sequence[str], unspaced: bool) -> str:
     """What any of the cues of a group is found by: those that begin with a word, and those that begin inside of one."""
     if unspaced:
-        return re.compile("|".join(map(_inside, inside)))
+        return "|".join(map(_inside, inside))
     kinds = [(r"(?<!\S)", whole), ("", inside)]  # not \b: see _ANY
-    return re.compile("|".join(rf"{before}(?:{'|'.join(map(_pattern, cues))})(?!\S)" for before, cues in kinds if cues))
+    return "|".join(rf"{before}(?:{'|'.join(map(_pattern, cues))})(?!\S)" for before, cues in kinds if cues)
 
 
 def _first(cue: str, unspaced: bool) -> str:

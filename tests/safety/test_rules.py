@@ -169,7 +169,7 @@ def test_folding(text: str, folded: str) -> None:
     ("data", "told"),
     [
         (b"- a", "x.yaml: found list"),
-        (b"\xff", "x.yaml: found .*expected YAML"),
+        (b"\xff", "x.yaml: found .*expected UTF-8"),
         (b"version: 1\nlocale: x\ncues: {a: []}\nrules: []", r"cues\.a: found \[\]"),
         (b"version: 1\nlocale: x\ncues: {a: [b]}\nrules: [{id: r}]", r"rules\[0\]: found the keys id"),
         (
