@@ -29,58 +29,64 @@ class Trail:
     def add(self, what: str, why: str = "", **about: Any) -> str:
         """Append an entry; its hash. The time is UTC in whole seconds."""
         names = self._names()
-        previous, number = START, 1
-        if names:
-            previous, number = _hash(self.store.read(names[-1])), _number(names[-1]) + 1
+        number = _number(names[-1]) if names else 0
+        last = [_hash(self.store.read(name)) for name in names if _number(name) == number]
         entry = {
-            "number": number, "previous": previous, "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "number": number + 1, "previous": _link(last), "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "who": f"{_user()}@{socket.gethostname()}", "job": self.job, "what": what, "why": why, "about": about,
         }  # fmt: skip
         data = canonical(entry) + b"\n"
-        self.store.write(f"{self.folder}/{number:08}-{_hash(data)[:16]}.json", data, sync=True)
+        self.store.write(f"{self.folder}/{number + 1:08}-{_hash(data)[:16]}.json", data, sync=True)
         return _hash(data)
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The entries that can be read, in order, each with its `hash`."""
         for name in self._names():
             data = self.store.read(name)
-            try:
-                yield {**json.loads(data), "hash": _hash(data)}
-            except (ValueError, TypeError):
-                continue
+            if (entry := self._entry(data)) is not None:
+                yield {**entry, "hash": _hash(data)}
+
+    def head(self) -> str | None:
+        """What the next entry will follow: kept elsewhere, it shows whether the chain up to here is changed later."""
+        names = self._names()
+        last = [name for name in names if _number(name) == _number(names[-1])]
+        return _link([_hash(self.store.read(name)) for name in last]) if last else None
 
     def faults(self, head: str | None = None) -> list[str]:
         """Everything that is wrong with the chain, with its place; nothing where it holds.
 
-        Two runs that wrote at the same moment both follow the same entry: that is no fault. `head` is the hash of an
-        entry that must be there, as a whole or its first 16 digits.
+        Two runs that wrote at the same moment have one number, and what comes after follows both: that is no fault.
+        `head` is what `head` gave earlier, or its first 16 digits: it must be there, with nothing put in before it.
         """
-        found, hashes, numbers = [], {START: 0}, []
-        follows: list[tuple[str, int, str]] = []
+        found, follows = [], []
+        hashes: dict[int, list[str]] = {}
         for name in self._names():
-            data, place = self.store.read(name), self.store.show(name)
-            digest, number = _hash(data), _number(name)
-            hashes[digest] = number
-            numbers.append(number)
-            if not name.endswith(f"-{digest[:16]}.json"):
+            data, place, number = self.store.read(name), self.store.show(name), _number(name)
+            hashes.setdefault(number, []).append(_hash(data))
+            entry = self._entry(data)
+            if not name.endswith(f"-{_hash(data)[:16]}.json"):
                 found.append(f"{place}: altered, its name is not that of its contents")
-                continue
-            try:
-                entry = json.loads(data)
-                if set(entry) != KEYS or entry["number"] != number or entry["job"] != self.job:
-                    raise ValueError("not an entry of this place")
-            except (ValueError, TypeError) as error:
-                found.append(f"{place}: not an entry of this chain ({error})")
-                continue
-            follows.append((place, number, str(entry["previous"])))
+            elif entry is None or entry["number"] != number or entry["job"] != self.job:
+                found.append(f"{place}: not an entry of this place in this chain")
+            else:
+                follows.append((place, number, str(entry["previous"])))
+        links = {0: START, **{number: _link(of) for number, of in hashes.items()}}
         for place, number, previous in follows:
-            if hashes.get(previous) != number - 1:
-                found.append(f"{place}: follows an entry {previous[:16]} that is not there as number {number - 1}")
-        gaps = sorted(set(range(1, max(numbers, default=0) + 1)) - set(numbers))
+            if links.get(number - 1) != previous:
+                found.append(f"{place}: follows {previous[:16]}, which is not what is there as number {number - 1}")
+        gaps = sorted(set(range(1, max(hashes, default=0) + 1)) - set(hashes))
         found += [f"{self.store.show(self.folder)}: entry {number} is missing" for number in gaps]
-        if head and not any(digest.startswith(head) for digest in hashes):
-            found.append(f"{self.store.show(self.folder)}: no entry {head}, which was written: the end was cut off")
+        if head and not any(link.startswith(head) for link in links.values()):
+            found.append(f"{self.store.show(self.folder)}: no {head}, which was there: the end was cut off or altered")
         return found
+
+    @staticmethod
+    def _entry(data: bytes) -> dict[str, Any] | None:
+        try:
+            entry = json.loads(data)
+        except (ValueError, RecursionError):
+            return None
+        return entry if isinstance(entry, dict) and set(entry) == KEYS and isinstance(entry["about"], dict) else None
 
     def _names(self) -> list[str]:
         return sorted(name for name in self.store.sizes(self.folder) if _NAME.fullmatch(name.rpartition("/")[2]))
@@ -90,6 +96,13 @@ def _number(name: str) -> int:
     found = _NAME.fullmatch(name.rpartition("/")[2])
     assert found
     return int(found[1])
+
+
+def _link(last: list[str]) -> str:
+    """What an entry follows: the hash of the one before it, or of all that stand there with one number."""
+    if not last:
+        return START
+    return last[0] if len(last) == 1 else _hash("\n".join(sorted(last)).encode())
 
 
 def _hash(data: bytes) -> str:

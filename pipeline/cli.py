@@ -243,7 +243,7 @@ def show(job: JobFile, as_json: AsJson = False) -> int:
 @guarded
 def verify(
     job: JobFile,
-    head: Annotated[str | None, typer.Option(help="The hash of an entry that must be there, as show gave it.")] = None,
+    head: Annotated[str | None, typer.Option(help="The head that verify gave earlier: it must be there still.")] = None,
 ) -> int:
     """Check that no entry was altered, taken out or put in: 0 the chain holds, 3 it does not."""
     loaded = load_job(job)
@@ -253,8 +253,7 @@ def verify(
     for fault in (faults := trail.faults(head)):
         print(fault)
     if not faults:
-        last = list(trail.entries())[-1:]
-        print(f"{loaded.name}: the chain holds; head {last[0]['hash'] if last else 'none, as nothing was written'}")
+        print(f"{loaded.name}: the chain holds; head {trail.head() or 'none, as nothing was written'}")
     return 3 if faults else 0
 
 

@@ -55,7 +55,10 @@ def test_a_trail_says_who_did_what_and_when(trail: Trail) -> None:
     ("tamper", "told"),
     [
         (lambda p: p[2].write_bytes(p[2].read_bytes().replace(b"a/fr", b"b/fr")), "00000003-.*: altered"),
-        (lambda p: change(p[2], what="nothing"), "00000004-.*: follows an entry [0-9a-f]{16} that is not there"),
+        (
+            lambda p: change(p[2], what="nothing"),
+            "00000004-.*: follows [0-9a-f]{16}, which is not what is there as number 3",
+        ),
         (lambda p: change(p[2], number=4), "not an entry of this place"),
         (lambda p: change(p[2], job="day"), "not an entry of this place"),
         (lambda p: change(p[2], more=1), "not an entry of this place"),
@@ -82,13 +85,37 @@ def test_a_forged_entry_at_the_end_does_not_follow(trail: Trail) -> None:
     last = paths(trail)[-1]
     forged = canonical({**json.loads(last.read_bytes()), "number": 6, "previous": "f" * 64}) + b"\n"
     last.with_name(f"00000006-{hashlib.sha256(forged).hexdigest()[:16]}.json").write_bytes(forged)
-    assert any("00000006" in fault and "not there as number 5" in fault for fault in trail.faults())
+    assert any("00000006" in fault and "not what is there as number 5" in fault for fault in trail.faults())
+
+
+def twin(path: Path) -> None:
+    """Somebody puts another entry beside one, which follows what that follows."""
+    data = canonical({**json.loads(path.read_bytes()), "who": "mallory@home"}) + b"\n"
+    path.with_name(f"{path.name[:8]}-{hashlib.sha256(data).hexdigest()[:16]}.json").write_bytes(data)
+
+
+def test_an_entry_put_in_beside_an_older_one_shows(trail: Trail) -> None:
+    twin(paths(trail)[1])
+    assert any("00000003" in fault and "as number 2" in fault for fault in trail.faults())
+
+
+def test_an_entry_put_in_beside_the_last_shows_against_the_head(trail: Trail) -> None:
+    head = trail.head()
+    assert trail.faults(head) == []
+    twin(paths(trail)[-1])
+    trail.add("run ended")
+    assert trail.faults() == []
+    assert ["altered" in fault for fault in trail.faults(head)] == [True]
+
+
+def test_what_is_no_entry_is_a_fault_and_shown_by_no_command(trail: Trail) -> None:
+    paths(trail)[-1].with_name("00000006-0123456789abcdef.json").write_bytes(b"{}")
+    assert "00000006" in str(trail.faults())
+    assert len(list(trail.entries())) == 5
 
 
 def test_two_runs_at_the_same_moment_are_no_fault(trail: Trail) -> None:
-    last = paths(trail)[-1]
-    twin = canonical({**json.loads(last.read_bytes()), "who": "somebody@else"}) + b"\n"
-    last.with_name(f"00000005-{hashlib.sha256(twin).hexdigest()[:16]}.json").write_bytes(twin)
+    twin(paths(trail)[-1])
     assert trail.faults() == []
     trail.add("run ended")
     assert trail.faults() == []
