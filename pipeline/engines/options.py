@@ -1,6 +1,7 @@
 """Options of an engine that talks to a server: each checked, each error naming it."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,6 +9,11 @@ from urllib.parse import urlsplit
 import langcodes
 
 FIXED = ("input", "model", "voice", "response_format", "speed")  # fields that parameters may not set
+# Fields by which speech servers take a recording, or what was heard in one, to clone the voice of.
+_CLIP = re.compile(
+    r"(?i)^ref_|_ref$|reference|speaker_wav|voice_(file|clip|sample)|embedding|clon(e|ing)|^audio$|(^|_)audio_"
+    r"(prompt|url|path|file|base64)|prompt_(audio|wav|speech)"
+)
 
 
 def wrong(name: str, found: str, expected: str) -> ValueError:
@@ -73,6 +79,15 @@ def field(name: str, value: Any) -> str:
     return field
 
 
+def _carries(value: Any) -> bool:
+    """Whether a value may bring a recording: by its address, or itself in letters."""
+    if isinstance(value, dict):
+        return any(_CLIP.search(str(name)) or _carries(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return len(value) > 64 or any(map(_carries, value))  # an embedding is a voice as well
+    return isinstance(value, str) and ("://" in value or value.startswith("data:") or len(value) > 2000)
+
+
 def parameters(parameters: Any, taken: Sequence[str]) -> dict[str, Any]:
     expected = "further fields of the request, such as {temperature: 0.8}"
     if not isinstance(parameters, (dict, type(None))):
@@ -85,6 +100,10 @@ def parameters(parameters: Any, taken: Sequence[str]) -> dict[str, Any]:
         fields = json.loads(json.dumps(fields, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise wrong("parameters", str(error), "what JSON can hold") from None
+    for name, value in fields.items():
+        if _CLIP.search(name) or _carries(value):
+            raise wrong(f"parameters.{name}", repr(value)[:60], "no recording to clone: such voices need a consent, "
+                        "and an engine that clones, as higgs does")  # fmt: skip
     seed = fields.get("seed", 0)
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31):
         raise wrong("parameters.seed", repr(seed), "a whole number from 0 to 2147483647, or null to send none")
