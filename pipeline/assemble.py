@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import __version__, blocked, cloning, ruled
+from pipeline import __version__, blocked, cloning, notice, ruled
 from pipeline import fit as fitting
 from pipeline.audio.clip import resample, stretch
 from pipeline.audio.codec import Encoder
@@ -290,13 +290,14 @@ def _signed(file: Path, job: Job, track: TrackPlan) -> Path | None:
     return sign(file, facts, job.certificate)
 
 
-def _disclosed(job: Job, names: Collection[str]) -> str | dict[str, Any]:
+def _disclosed(job: Job, names: Collection[str], track: TrackPlan, missing: dict[str, str]) -> str | dict[str, Any]:
     """How a track says that it is synthetic, beside its tags, as manifests say it."""
     if job.certificate is None or job.disclosure is None:
         return "off"
+    lost = any(c.key in missing for u in track.utterances if u.id == notice.ID for c in u.chunks)
     beside = any(name.endswith(SIDECAR) for name in names)
     return {"c2pa": "sidecar" if beside else "embedded", "certificate": job.certificate.name,
-            "notice": bool(job.disclosure.notice)}  # fmt: skip
+            "notice": bool(job.disclosure.notice) and not lost}  # fmt: skip
 
 
 def _commit(
@@ -325,7 +326,7 @@ def _commit(
         "blocklist": blocked.state(job, bool(heard)),
         "takes_heard": heard,
         "rules": ruled.state(job, track.language, track.rulings),
-        "disclosure": _disclosed(job, files),
+        "disclosure": _disclosed(job, files, track, missing),
         "missing": lost,
         "files": facts,
     }
@@ -343,9 +344,13 @@ def _sha256(path: Path) -> str:
 
 def delivered(manifest: Any, plan: str, sizes: dict[str, int]) -> bool:
     """Whether a track is finished as planned: nothing missing, and every file there in its size."""
-    return (
-        isinstance(manifest, dict)
-        and manifest.get("plan") == plan
-        and not manifest.get("missing")
-        and all(sizes.get(file["name"]) == file["bytes"] for file in manifest.get("files", []))
+    return whole(manifest, sizes) and manifest.get("plan") == plan and not manifest.get("missing")
+
+
+def whole(manifest: Any, sizes: dict[str, int]) -> bool:
+    """Whether every file that a manifest names is there in its size."""
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    return isinstance(files, list) and all(
+        isinstance(file, dict) and "bytes" in file and sizes.get(file.get("name", "")) == file["bytes"]
+        for file in files
     )

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline import lists
 from pipeline.audio.take import decode_take
 from pipeline.config import Job
-from pipeline.consents import clips, entry
+from pipeline.consents import clips, entry, storage
 from pipeline.model import Chunk
 from pipeline.parse import ConfigError
 from pipeline.safety.blocklist import Blocklist, BlocklistError, hold, read_blocklist
@@ -40,7 +40,7 @@ def check(job: Job, voice: str) -> None:
     name, found = voice.partition("@")[0], current(job)
     passed = _passed.setdefault(id(found), set())
     for emotion, path in clips(about).items():
-        clip = (path, stamp(path), job.blocklist.encoder)
+        clip = (path, storage(job), stamp(path), job.blocklist.encoder)
         if clip in passed:
             continue
         where = f"voice {name!r}, clip{f' of {emotion}' if emotion else ''} {path}"
@@ -82,6 +82,26 @@ def check_takes(job: Job, voice: str, chunks: Sequence[Chunk], store: Store) -> 
 
 def current(job: Job) -> Blocklist:
     """The list as it is now. Raises BlocklistError where it is missing, not to be believed, expired or an older one."""
+    found = _held(job)
+    assert job.blocklist is not None
+    try:
+        encoder = open_encoder(job.blocklist.encoder).id
+    except ValueError as error:  # a worker without what the driver has
+        raise BlocklistError("encoder", str(error)) from error
+    if found.calibration.encoder != encoder:
+        raise BlocklistError(
+            "encoder", f"found a blocklist for the encoder {found.calibration.encoder}, expected one for {encoder}"
+        )
+    return found
+
+
+def look(job: Job) -> None:
+    """Note the version of the list. Raises BlocklistError where it cannot be relied on."""
+    if job.blocklist is not None:
+        _held(job)
+
+
+def _held(job: Job) -> Blocklist:
     assert job.blocklist is not None
     url = job.blocklist.url
     if url is None:
@@ -97,14 +117,6 @@ def current(job: Job) -> Blocklist:
         _parsed[known] = (data, read_blocklist(data, job.blocklist.issuers))
         _passed.clear()
     found = hold(_parsed[known][1], time.time(), lists.newest(url, job))
-    try:
-        encoder = open_encoder(job.blocklist.encoder).id
-    except ValueError as error:  # a worker without what the driver has
-        raise BlocklistError("encoder", str(error)) from error
-    if found.calibration.encoder != encoder:
-        raise BlocklistError(
-            "encoder", f"found a blocklist for the encoder {found.calibration.encoder}, expected one for {encoder}"
-        )
     lists.saw(url, found.version)
     return found
 
@@ -121,5 +133,5 @@ def state(job: Job, cloned: bool) -> str | dict[str, Any] | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _pieces(path: str, stamp: tuple[int, int], encoder: str) -> Vector:
-    return open_encoder(encoder).pieces(read_reference(path).samples, RATE)
+def _pieces(path: str, options: str, stamp: tuple[int, int], encoder: str) -> Vector:
+    return open_encoder(encoder).pieces(read_reference(path, options).samples, RATE)

@@ -8,11 +8,14 @@ import typer
 
 from pipeline.guard import guarded
 from pipeline.inputs import day, file_bytes, signing_key, write_new
-from pipeline.model import InputError, Line
+from pipeline.model import InputError
 from pipeline.parse import ConfigError
+from pipeline.plan import spoken_of
 from pipeline.readers import read_script
 from pipeline.safety.override import Override
-from pipeline.safety.rules import Hit, Pack, pack
+from pipeline.safety.rules import Hit, pack
+from pipeline.safety.rules import check as hits
+from pipeline.text.join import join
 
 rules = typer.Typer(no_args_is_help=True, help="Hold scripts against the rules, and override them.")
 
@@ -38,7 +41,7 @@ def check(
         for place, text in zip(hit.places, hit.texts, strict=True):
             print(f"  {script}:{place}: {text}")
     if not found and not as_json:
-        print(f"{script}: no rule of {language} is met")
+        print(f"{script}: no rule is met{'' if pack(language) else f'; there are none of {language}'}")
     return 3 if any(hit.severity == "block" for hit in found) else 0
 
 
@@ -71,11 +74,9 @@ def override(
 
 
 def _hits(script: str, language: str) -> list[Hit]:
-    found: Pack | None = pack(language)
-    if found is None:
-        raise ConfigError(f"--language: found {language!r}, expected one with a pack of rules; docs/rules.md")
+    """As a plan finds them: over whole sentences, in the packs of all languages."""
     try:
-        lines: tuple[Line, ...] = read_script(script, file_bytes("SCRIPT", script)).lines
+        lines = read_script(script, file_bytes("SCRIPT", script)).lines
     except InputError as error:
         raise ConfigError(str(error)) from error
-    return found.check([(line.place, line.text) for line in lines])
+    return hits([(said.place, said.text) for said in join(spoken_of(lines, set(), False), language)], language)

@@ -1,5 +1,6 @@
 """`dub voices`: the voices file, and the clips that voices are cloned from."""
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pipeline.config import load_voices, segment
 from pipeline.consents import clips as clips_of
 from pipeline.guard import guarded
 from pipeline.inputs import file_bytes, file_hash, new_file, trusted_key
-from pipeline.parse import ConfigError
+from pipeline.parse import ConfigError, parse_yaml
 from pipeline.report import tables
 from pipeline.safety.blocklist import built_in
 from pipeline.voices.consent import ConsentError, cover, read_consent
@@ -93,9 +94,10 @@ def add(
         print("\n".join(f"refused: {recording}: found {told}" for told in wrong))
         return 3
     clip = path.with_name(f"{name}.wav")
-    new_file(str(clip), lambda: soundfile.write(_fresh(clip), found.samples, RATE, subtype="PCM_24", format="WAV"))
     entry = {k: v for k, v in (("clip", clip.name), ("text", text), ("language", language)) if v}
-    _enter(path, name, entry)
+    entered = _entered(path, name, entry)
+    new_file(str(clip), lambda: soundfile.write(_fresh(clip), found.samples, RATE, subtype="PCM_24", format="WAV"))
+    _replace(path, entered)
     print(f"{clip}: {found.seconds:.1f} s from {found.start:.1f} s on; {_measures(found)}")
     print(
         f"next: dub consent new {name}.json --voice {name} --clip {clip} ...; then its record under consent in {file}"
@@ -152,12 +154,20 @@ def _fresh(path: Path) -> Any:
     return open(path, "xb")
 
 
-def _enter(path: Path, name: str, entry: dict[str, str]) -> None:
-    """Append a voice to the file as text, so that what a person wrote in it stays as it is."""
+def _entered(path: Path, name: str, entry: dict[str, str]) -> str:
+    """The file with a voice appended, as text, so that what a person wrote in it stays as it is."""
     made = yaml.safe_dump({name: entry}, allow_unicode=True, sort_keys=False)
     lines = "".join(f"  {line}\n" for line in made.splitlines())
     old = path.read_text("utf-8") if path.exists() else "voices:\n"
-    path.write_text(old if old.endswith("\n") else old + "\n", "utf-8")
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(lines)
-    load_voices(str(path))
+    new = (old if old.endswith("\n") else old + "\n") + lines
+    with contextlib.suppress(ConfigError, TypeError, KeyError):
+        if parse_yaml(str(path), new.encode())["voices"][name] == entry:
+            return new
+    raise ConfigError(f"{path}: found a file that a voice cannot be added to, expected its voices by name, two spaces "
+                      f"in; write it there yourself:\n{lines}")  # fmt: skip
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(path)

@@ -1,6 +1,8 @@
 """What is asked of every cloned voice, at plan, at speak and at commit: a sound clip, a consent, no blocked voice."""
 
-from collections.abc import Collection, Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pipeline import blocked, consents
 from pipeline.config import Job
@@ -24,11 +26,32 @@ def allowed(job: Job, voices: Iterable[str], title: str, language: str) -> tuple
 
 def refusal(job: Job, voice: str) -> str:
     """Why a voice must not speak now, or nothing where it may: consents and lists change while a job runs."""
+    found = _refused(job, voice)
+    return f"{found} ({found.reason})" if found else ""
+
+
+def withdrawn(job: Job, voice: str) -> bool:
+    """Whether a voice was revoked or blocked, so that its takes must not stay."""
+    found = _refused(job, voice)
+    return found is not None and found.reason in ("revoked", "blocked")
+
+
+def _refused(job: Job, voice: str) -> ConsentError | BlocklistError | None:
     try:
         blocked.check(job, voice)
-    except BlocklistError as error:
-        return f"{error} ({error.reason})"
-    return consents.refusal(job, voice)
+        consents.check(job, voice)
+    except Refused as error:
+        return error
+    return None
+
+
+def look(job: Job) -> None:
+    """Note the versions of the job's lists as they are now; one that cannot be read is refused where it matters."""
+    if job.engine.options.get("voices"):
+        with contextlib.suppress(*Refused):
+            blocked.look(job)
+        with contextlib.suppress(*Refused):
+            consents.look(job)
 
 
 def faults(job: Job, voice: str) -> list[tuple[str, str, str]]:
@@ -36,15 +59,15 @@ def faults(job: Job, voice: str) -> list[tuple[str, str, str]]:
     about = consents.entry(job, voice)
     if about is None:
         return []
-    return [fault for path in consents.clips(about).values() for fault in _faults(path, about.get("accept", ()))]
+    return [fault for path in consents.clips(about).values() for fault in _faults(path, about, job)]
 
 
-def _faults(path: str, accepted: Collection[str]) -> list[tuple[str, str, str]]:
+def _faults(path: str, about: Mapping[str, Any], job: Job) -> list[tuple[str, str, str]]:
     try:
-        found = read_reference(path).faults()
+        found = read_reference(path, consents.storage(job)).faults()
     except (OSError, ValueError) as error:
         return [(path, f"a clip that cannot be read ({error})", "audio or video")]
-    return [(path, told, expected) for name, (told, expected) in found.items() if name not in accepted]
+    return [(path, told, expected) for name, (told, expected) in found.items() if name not in about.get("accept", ())]
 
 
 def cloned(job: Job, voices: Iterable[str]) -> list[str]:

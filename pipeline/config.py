@@ -1,5 +1,6 @@
 """The job file and the catalogue's titles: unknown keys refused, errors that name the key."""
 
+import json
 import os
 import re
 import unicodedata
@@ -240,8 +241,10 @@ def load_job(url: str, options: dict[str, Any] | None = None) -> Job:
     if job.rules:
         paths = [resolve(path, url) for path in job.rules.overrides]
         job = job.model_copy(update={"rules": job.rules.model_copy(update={"overrides": paths})})
+    _check_voices(job, url)
     _resolve_voices(job.engine.options.get("voices"), url)
     _add_voices(job, url, options)
+    _check_storage(job, url)
     job._key = _marking_key(job.watermark, url) if job.watermark else None
     job._certificate = _certificate(job.disclosure, url) if job.disclosure else None
     return job
@@ -254,16 +257,34 @@ def _resolved(job: Job, section: str, key: str, url: str) -> Job:
     return job.model_copy(update={section: found.model_copy(update={key: resolve(path, url)})}) if path else job
 
 
+def _check_voices(job: Job, url: str) -> None:
+    """The voices of the job file itself, as strict as a voices file: what is not recognised would not be checked."""
+    voices = job.engine.options.get("voices")
+    if isinstance(voices, dict) and voices and _able(job, url):
+        job.engine.options["voices"] = _voices(voices, f"{url}: engine.options.voices")
+
+
+def _able(job: Job, url: str) -> bool:
+    try:
+        return clones(job.engine.name)
+    except ValueError as error:
+        raise ConfigError(f"{url}: {error}") from error
+
+
+def _check_storage(job: Job, url: str) -> None:
+    try:
+        json.dumps(job.storage_options, sort_keys=True)
+    except TypeError as error:
+        raise ConfigError(f"{url}: storage_options: found what JSON cannot hold ({error}), expected text as keys and "
+                          "text, numbers, lists") from error  # fmt: skip
+
+
 def _add_voices(job: Job, url: str, options: dict[str, Any] | None) -> None:
     """The voices of the voices file, given to the engine that clones them."""
     if job.voices is None:
         return
     voices = load_voices(resolve(job.voices, url), options)
-    try:
-        able = clones(job.engine.name)
-    except ValueError as error:
-        raise ConfigError(f"{url}: {error}") from error
-    if not able:
+    if not _able(job, url):
         job._uncloned = frozenset(voices)
         return
     own = job.engine.options.setdefault("voices", {})
@@ -279,11 +300,22 @@ def load_voices(url: str, options: dict[str, Any] | None = None) -> dict[str, di
         raise ConfigError(f"{url}: found no such file, expected a voices file; dub voices add makes one") from None
     if not isinstance(raw, dict) or set(raw) != {"voices"} or not isinstance(raw["voices"], dict):
         raise ConfigError(f"{url}: found {type(raw).__name__}, expected the key voices with a mapping of names")
-    found = {}
-    for name, entry in raw["voices"].items():
-        voice: Voice = check(Voice, entry, f"{url}: voices.{name}")
-        found[str(name)] = voice.model_dump(exclude_defaults=True)
+    found = _voices(raw["voices"], f"{url}: voices")
     _resolve_voices(found, url)
+    return found
+
+
+def _voices(entries: dict[Any, Any], place: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for key, entry in entries.items():
+        try:
+            name = _text(key)
+        except ValueError as error:
+            raise ConfigError(f"{place}: {error}") from None
+        if not isinstance(name, str) or not name.strip() or "@" in name or name in found:
+            raise ConfigError(f"{place}: found the name {key!r}, expected names without @, each once")
+        voice: Voice = check(Voice, entry, f"{place}.{name}")
+        found[name] = voice.model_dump(exclude_defaults=True)
     return found
 
 

@@ -1,7 +1,5 @@
 """The consents of a job, held against every cloned voice at plan, at speak and at commit."""
 
-import functools
-import hashlib
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -9,9 +7,9 @@ from typing import Any
 
 from pipeline import lists
 from pipeline.config import Job
-from pipeline.store import StoreError, read_file
-from pipeline.voices.consent import Consent, ConsentError, cover, read_consent, read_revocations
-from pipeline.voices.reference import stamp
+from pipeline.store import StoreError
+from pipeline.voices.consent import Consent, ConsentError, cover, named, read_consent, read_revocations
+from pipeline.voices.reference import read_reference
 
 
 def consents(job: Job, voices: Iterable[str], title: str, language: str) -> tuple[tuple[str, str], ...] | None:
@@ -35,15 +33,17 @@ def consents(job: Job, voices: Iterable[str], title: str, language: str) -> tupl
     return tuple(found)
 
 
-def refusal(job: Job, voice: str) -> str:
-    """Why a voice must not speak now, or nothing where it may: its consent may be revoked while a job runs."""
-    if job.consent is None or entry(job, voice) is None:
-        return ""
-    try:
-        _standing(job, voice)
-    except ConsentError as error:
-        return f"{error} ({error.reason})"
-    return ""
+def check(job: Job, voice: str) -> None:
+    """Raises ConsentError for a cloned voice that must not speak now: its consent may be revoked while a job runs."""
+    about = entry(job, voice)
+    if job.consent is not None and about is not None:
+        named(_standing(job, voice), _digests(about, job))
+
+
+def look(job: Job) -> None:
+    """Note the version of the list of revocations. Raises ConsentError where it cannot be relied on."""
+    if job.consent is not None:
+        _revoked(job)
 
 
 def entry(job: Job, voice: str) -> Mapping[str, Any] | None:
@@ -51,6 +51,11 @@ def entry(job: Job, voice: str) -> Mapping[str, Any] | None:
     known = job.engine.options.get("voices")
     found = known.get(voice.partition("@")[0]) if isinstance(known, Mapping) else None
     return found if isinstance(found, Mapping) else None
+
+
+def storage(job: Job) -> str:
+    """The job's storage options as JSON: by them its clips are read."""
+    return json.dumps(job.storage_options, sort_keys=True)
 
 
 def clips(about: Mapping[str, Any]) -> dict[str, str]:
@@ -94,14 +99,11 @@ def _read(url: str, job: Job) -> bytes:
 
 
 def _digests(about: Mapping[str, Any], job: Job) -> set[str]:
-    paths = clips(about).values()
-    options = json.dumps(job.storage_options, sort_keys=True)
-    return {_digest(str(path), options, stamp(str(path))) for path in paths}
-
-
-@functools.lru_cache(maxsize=4096)
-def _digest(path: str, options: str, stamp: tuple[int, int]) -> str:
-    return hashlib.sha256(read_file(path, json.loads(options))).hexdigest()
+    """SHA-256 of the clips, of what was read of them once: the same that is heard and cloned."""
+    try:
+        return {read_reference(path, storage(job)).sha256 for path in clips(about).values()}
+    except (OSError, ValueError) as error:
+        raise ConsentError("clip", f"found {error}, expected a clip that can be read") from error
 
 
 def _named(error: ConsentError, voice: str) -> ConsentError:

@@ -45,8 +45,12 @@ def cluster(job: Job, address: str | None) -> Iterator[None]:
                 logging_level=logging.ERROR,
                 runtime_env={"env_vars": environment(job)} if remote else None,
             )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"--address: found {remote!r} ({error}), expected a running Ray cluster") from error
+    except Exception as error:  # Ray raises every kind, down to Exception itself
+        if remote:
+            raise ConfigError(f"--address: found {remote!r} ({error}), expected a running Ray cluster") from error
+        raise ConfigError(
+            f"Ray did not start on this machine: {error}; its logs lie in ray's temporary folder"
+        ) from error
     try:
         if not remote:  # a cluster may grow; this machine will not
             _check_room(job)
@@ -198,6 +202,8 @@ def replicas(job: Job) -> int:
 def _assemble(job: Job, title: Title, language: str, digest: str, missing: dict[str, str]) -> Row:
     """Assemble one track on a worker. It plans the track anew, which is cheaper than to send it."""
     track = plan_track(job, title, language)
+    if not track.utterances:  # refused meanwhile
+        return {"error": "; ".join(str(problem) for problem in track.errors)}
     if track.digest != digest:
         return {"error": "its script changed while the job ran; run the job again"}
     try:

@@ -31,9 +31,14 @@ def saw(url: str, version: int) -> None:
     _newest[url] = max(version, _newest.get(url, 0))
 
 
+def reread() -> None:
+    """What is asked for next is read again, however fresh."""
+    _kept.cache_clear()
+
+
 def forget() -> None:
     """As in a new process."""
-    _kept.cache_clear()
+    reread()
     _newest.clear()
 
 
@@ -49,7 +54,7 @@ def recall(job: Job, store: Store) -> None:
 
 
 def remember(job: Job, store: Store) -> None:
-    """Keep the versions that were seen, where there are any and they are news."""
+    """Keep the versions that this process has seen, where there are any and they are news."""
     urls = [url for url in (job.consent and job.consent.revoked, job.blocklist and job.blocklist.url) if url]
     found = {url: version for url in urls if (version := newest(url, job))}
     if found and store.read_json(_name(job)) != {**job.seen, **found}:

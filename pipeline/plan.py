@@ -18,7 +18,7 @@ from pipeline import blocked, cloning, notice, ruled
 from pipeline import fit as fitting
 from pipeline.audio.codec import duration
 from pipeline.config import Job, Title
-from pipeline.engines import Engine, open_engine
+from pipeline.engines import Engine, clones, open_engine
 from pipeline.model import Chunk, InputError, Line, Problem, Utterance
 from pipeline.parse import ConfigError
 from pipeline.readers import read_script
@@ -111,11 +111,19 @@ def languages(job: Job, title: Title) -> list[str]:
 def engine(job: Job) -> Engine:
     """The job's engine, opened once a process. Raises ConfigError."""
     try:
-        return _engine(job.engine.name, json.dumps(job.engine.options, sort_keys=True))
+        return _engine(job.engine.name, _options(job))
     except TypeError as error:  # YAML reads 2026-03-01 as a date
         raise ConfigError(f"engine.options: {error}, expected text (write it in quotes), numbers, lists") from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _options(job: Job) -> str:
+    """The engine's options as JSON; with the store's, where it reads clips."""
+    options = job.engine.options
+    if options.get("voices") and job.storage_options and clones(job.engine.name):
+        options = {**options, "storage_options": job.storage_options}
+    return json.dumps(options, sort_keys=True)
 
 
 def notes(job: Job) -> list[str]:
@@ -154,17 +162,18 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
     data = read_file(source.url, job.storage_options)
     script = read_script(source.url, data, encoding=source.encoding)
     problems = list(script.problems)
-    spoken = _spoken(script.lines, {name.upper() for name in title.cast}, job.descriptions)
+    spoken = spoken_of(script.lines, {name.upper() for name in title.cast}, job.descriptions)
     if not spoken:
         raise _refuse(source.url, f"{len(script.lines)} lines with nothing to speak", "at least one spoken line")
+    spoken = [*_notice(spoken, language, tag, job), *spoken]
+    joined = join(spoken, language)
     sha256 = hashlib.sha256(data).hexdigest()
-    met, rulings = ruled.rule(spoken, language, job, source.url, sha256)
+    met, rulings = ruled.rule(joined, language, job, source.url, sha256)
     problems += met
     if any(problem.level == "error" for problem in met):
         return TrackPlan(title=title.id, language=language, problems=tuple(problems), file=source.url)
-    spoken = [*_notice(spoken, language, tag, job), *spoken]
     programme = _programme(title, job)
-    utterances = fitting.windows(join(spoken, language), job.fit, programme)
+    utterances = fitting.windows(joined, job.fit, programme)
     voices = _cast(sorted({u.speaker for u in utterances}), title, job, speaker)
     agreed = _agreed(voices, title, language, job)
     problems += _undirected(utterances, job, speaker, source.url)
@@ -184,6 +193,9 @@ def _notice(lines: Sequence[Line], language: str, tag: str, job: Job) -> list[Li
     except KeyError:
         raise _refuse(job.catalogue, f"no text of the notice for the language {language!r}",
                       f"one in the job file: disclosure.notice, {{{language}: ...}}") from None  # fmt: skip
+    if found and not turns(found.text):
+        raise _refuse(job.catalogue, f"a notice for the language {language!r} with nothing to speak, {found.text!r}",
+                      "words under disclosure.notice in the job file")  # fmt: skip
     return [found] if found else []
 
 
@@ -191,7 +203,7 @@ def _refuse(file: str, found: str, expected: str) -> InputError:
     return InputError(Problem(file=file, found=found, expected=expected))
 
 
-def _spoken(lines: Sequence[Line], names: set[str], descriptions: bool) -> list[Line]:
+def spoken_of(lines: Sequence[Line], names: set[str], descriptions: bool) -> list[Line]:
     """What is spoken of the lines: one line a turn; turns of one line share its time by length."""
     found: list[Line] = []
     for line in lines:
@@ -322,7 +334,7 @@ def overrun(utterance: Utterance, job: Job) -> float:
 
 
 def _identity(job: Job) -> bytes:
-    return _identity_of(job.engine.name, json.dumps(job.engine.options, sort_keys=True))
+    return _identity_of(job.engine.name, _options(job))
 
 
 @functools.cache

@@ -6,20 +6,24 @@ from typing import Any
 
 from pipeline import lists
 from pipeline.config import Job
-from pipeline.model import Line, Problem
+from pipeline.model import Problem, Utterance
 from pipeline.safety.override import Override, OverrideError, read_override
-from pipeline.safety.rules import Hit, pack
+from pipeline.safety.rules import Hit, check, pack, release
 from pipeline.store import StoreError
 
 Ruling = tuple[str, tuple[int, ...], str]  # rule, lines of the file, id of its override; "" of a rule for review
 
 
-def rule(lines: Sequence[Line], language: str, job: Job, file: str, sha256: str) -> tuple[list[Problem], list[Ruling]]:
-    """What the rules refuse in a script, or want to be read by a person, and what of it is spoken all the same."""
-    found = pack(language) if job.rules is not None else None
+def rule(
+    spoken: Sequence[Utterance], language: str, job: Job, file: str, sha256: str
+) -> tuple[list[Problem], list[Ruling]]:
+    """What the rules refuse in a script, or want to be read by a person, and what of it is spoken all the same.
+
+    They see whole sentences, as they will be spoken: a subtitle ends anywhere in one.
+    """
     problems: list[Problem] = []
     rulings: list[Ruling] = []
-    for hit in found.check([(line.place, line.text) for line in lines]) if found else ():
+    for hit in check([(said.place, said.text) for said in spoken], language) if job.rules is not None else ():
         if hit.severity != "block":
             problems.append(_problem(hit, file, "read it before it is delivered", "note"))
             rulings.append((hit.rule, hit.places, ""))
@@ -35,16 +39,14 @@ def rule(lines: Sequence[Line], language: str, job: Job, file: str, sha256: str)
 
 
 def state(job: Job, language: str, rulings: Sequence[Ruling]) -> str | dict[str, Any]:
-    """Which rules a script was held against, as manifests say it: off, none for this language, or a pack."""
+    """Which rules a script was held against, as manifests say it: off, or the packs, of which one is its language's."""
     if job.rules is None:
         return "off"
-    found = pack(language)
-    if found is None:
-        return "none"
     said = [
         {"rule": r, "lines": list(places), **({"override": o} if o else {"review": True})} for r, places, o in rulings
     ]
-    return {"pack": found.locale, "version": found.version, "digest": found.digest, "met": said}
+    own = pack(language)
+    return {"pack": own and own.locale, "version": own and own.version, "packs": release(), "met": said}
 
 
 def _problem(hit: Hit, file: str, expected: str, level: str) -> Problem:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import flow, lists
+from pipeline import cloning, flow, lists
 from pipeline.assemble import file_format
 from pipeline.audit import Trail
 from pipeline.catalogue import read_catalogue
@@ -91,22 +91,23 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
         progress.tracks_before = sum(track.state == "delivered" for track in tracks)
         progress.tracks_failed = sum(track.state == "refused" for track in tracks)
         work = _Work(job, tracks, store, progress, watch)
+        _remember(job, store)
         if not work.todo:
             summary = work.summary()
-            summary.idle = not _write_if_new(store, job, summary)
+            new = _write_if_new(store, job, summary)
+            summary.idle = not new and not _unrecorded(store, job, work)
             if not summary.idle:
                 _record(store, job, work, summary)
             return summary
         with Lock(store, job.name) as lock:
             store.sweep()
-            lists.remember(job, store)
             Trail(store, job.name).add("run started", **_checks(job), tracks=len(work.todo))
             _keep_plan(store, job, rows)
             work.find_missing(rows)
             with flow.cluster(job, address):
                 work.do({name: titles[name] for name in {track.title for track in work.todo.values()}}, lock)
         summary = work.summary()
-        lists.remember(job, store)
+        _remember(job, store)
         _write_if_new(store, job, summary)
         _record(store, job, work, summary)
         return summary
@@ -216,7 +217,9 @@ class _Work:
         keys = self.chunks.filter(pc.equal(self.chunks["track"], name))["key"].to_pylist() if self.reasons else []
         missing = {key: self.reasons[key] for key in keys if key in self.reasons}
         manifest = track.manifest or {}
-        before = {entry["key"]: entry["reason"] for entry in manifest.get("missing", [])}
+        before = {
+            entry["key"]: entry["reason"] for entry in manifest.get("missing", []) if {"key", "reason"} <= set(entry)
+        }
         if manifest.get("plan") == track.digest and before == missing:
             track.state = "delivered"
             self.progress.tracks_done += 1
@@ -231,12 +234,23 @@ class _Work:
                 self.store.delete(take_name(key))
         elif "error" in result:
             self.errors[track.name] = result["error"]
+            self._withdraw(track.name)
             self.progress.tracks_failed += 1
         else:
             track.state = "delivered"
             self.figures[track.name] = result["figures"]
             self.progress.tracks_done += 1
             self.progress.programme += result["figures"]["seconds"]
+
+    def _withdraw(self, name: str) -> None:
+        """Takes of a voice that was revoked or blocked go with the track that was refused for it."""
+        lists.reread()
+        rows = self.chunks.filter(pc.equal(self.chunks["track"], name))
+        pairs = zip(rows["voice"].to_pylist(), rows["key"].to_pylist(), strict=True)
+        gone = {voice for voice in set(rows["voice"].to_pylist()) if cloning.withdrawn(self.job, voice)}
+        for voice, key in pairs:
+            if voice in gone:
+                self.store.delete(take_name(key))
 
     def summary(self) -> Summary:
         tracks = [
@@ -301,6 +315,12 @@ def _packed(rows: Sequence[flow.Row], size: float) -> Iterator[list[flow.Row]]:
         yield batch
 
 
+def _remember(job: Job, store: Store) -> None:
+    """Keep the versions of the signed lists: plans may have been made, and lists read, in other processes."""
+    cloning.look(job)
+    lists.remember(job, store)
+
+
 def _keep_plan(store: Store, job: Job, rows: Path) -> None:
     store.write(f"jobs/{job.name}/plan.parquet", rows.read_bytes())
 
@@ -329,10 +349,19 @@ def _checks(job: Job) -> dict[str, str]:
 
 
 def _record(store: Store, job: Job, work: _Work, summary: Summary) -> None:
-    """What this run delivered, by the digests of its manifests, and what it did not, with the reasons."""
+    """What was delivered, by the digests of the plans as manifests name them, and what was not, with the reasons."""
     lost = [{key: row.get(key) for key in ("stage", "title", "language", "line", "found")} for row in summary.failed]
-    done = {name: work.todo[name].digest for name in work.figures}
+    done = {name: work.todo[name].digest for name in work.figures} | _unrecorded(store, job, work)
     Trail(store, job.name).add("run ended", **_checks(job), delivered=done, refused=lost)
+
+
+def _unrecorded(store: Store, job: Job, work: _Work) -> dict[str, str]:
+    """Delivered tracks that no entry names, with their digests: a run was killed before it could."""
+    named: set[tuple[str, Any]] = set()
+    for entry in Trail(store, job.name).entries():
+        if isinstance(done := entry["about"].get("delivered"), dict):
+            named |= {(name, str(digest)) for name, digest in done.items()}
+    return {t.name: t.digest for t in work.tracks if t.state == "delivered" and (t.name, t.digest) not in named}
 
 
 def _states(tracks: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:

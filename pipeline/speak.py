@@ -1,6 +1,6 @@
 """Chunks to takes: the engine's audio, trimmed, put into the store under its key."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -32,21 +32,39 @@ def speak(
 ) -> Iterator[Outcome]:
     """Speak a batch and store its takes; one outcome for each chunk. A chunk that fails does not stop the rest.
 
-    `refusal` says why a voice must not speak now, or nothing where it may.
+    `refusal` says why a voice must not speak now, or nothing where it may. It is asked again before each take is
+    stored: a batch may last an hour.
     """
-    refused = {voice: reason for voice in {chunk.voice for chunk in chunks} if (reason := refusal(voice))}
+    voices = {chunk.voice for chunk in chunks}
+    refused = {voice: reason for voice in voices if (reason := _stranger(engine, voice) or refusal(voice))}
     yield from (Outcome(key=chunk.key, error=refused[chunk.voice]) for chunk in chunks if chunk.voice in refused)
     chunks = [chunk for chunk in chunks if chunk.voice not in refused]
     with ThreadPoolExecutor(1 if store.local else WRITERS) as pool:
         writing: list[Future[Outcome]] = []
-        for spoken in _spoken(chunks, engine):
+        given, stream = set(), _spoken(chunks, engine)
+        for spoken in stream:
+            given.add(spoken.chunk.key)
+            if reason := refusal(spoken.chunk.voice):
+                stream.close()
+                yield Outcome(key=spoken.chunk.key, error=reason)
+                yield from speak([chunk for chunk in chunks if chunk.key not in given], engine, store, refusal)
+                break
             writing.append(pool.submit(_keep, spoken, engine, store))
             while len(writing) > WRITERS:
                 yield writing.pop(0).result()
         yield from (future.result() for future in writing)
 
 
-def _spoken(chunks: Sequence[Chunk], engine: Engine) -> Iterator[Spoken]:
+def _stranger(engine: Engine, voice: str) -> str:
+    """Why the engine here would speak with another voice than was planned: its clips may be others by now."""
+    try:
+        spelled = engine.voice(voice)
+    except ValueError as error:
+        return str(error)
+    return "" if spelled == voice else f"found voice {spelled!r}, expected {voice!r} as it was planned; run again"
+
+
+def _spoken(chunks: Sequence[Chunk], engine: Engine) -> Generator[Spoken, None, None]:
     """The engine's results. An engine that raises fails the chunks that it has not given out."""
     given = set()
     try:

@@ -82,8 +82,8 @@ class Store:
             settings = {"use_listings_cache": False, "config_kwargs": _s3_config(), **settings}
         try:
             self.fs, root = url_to_fs(url, **settings)
-        except (ImportError, ValueError) as error:
-            raise StoreError("open", url, str(error)) from error
+        except Exception as error:  # some file systems connect at once
+            raise StoreError("open", url, _reason(error)) from error
         self.local = protocol in ("file", "local")
         self.root = str(root).rstrip("/")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.assemble import delivered
+from pipeline.assemble import delivered, whole
 from pipeline.config import Job, Title
 from pipeline.plan import TrackPlan, languages, overrun, plan
 from pipeline.store import Store
@@ -77,9 +77,6 @@ def _brief(track: TrackPlan, job: Job, manifest: Any, sizes: dict[str, int]) -> 
     state = "todo" if track.utterances else "refused"
     if track.utterances and delivered(manifest, track.digest, sizes):
         state = "delivered"
-    whole = isinstance(manifest, dict) and all(
-        sizes.get(file["name"]) == file["bytes"] for file in manifest.get("files", [])
-    )
     overruns = [seconds for u in track.utterances if (seconds := overrun(u, job)) > 0]
     return Track(
         title=track.title, language=track.language, file=track.file, digest=track.digest, state=state,
@@ -88,7 +85,7 @@ def _brief(track: TrackPlan, job: Job, manifest: Any, sizes: dict[str, int]) -> 
         overruns=len(overruns), overrun_seconds=sum(overruns), voices=dict(track.voices),
         problems=[{"file": p.file, "line": p.line, "found": p.found, "expected": p.expected} for p in track.errors],
         notes=[str(p) for p in track.problems if p.level == "note"],
-        manifest=manifest if whole else None,
+        manifest=manifest if whole(manifest, sizes) else None,
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """An engine for tests that clones: the clip's file name says which of eSpeak's voices spoke it, as in anna.f2.wav."""
 
 import functools
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,15 +23,18 @@ from pipeline.plan import plan
 class Cloning(Espeak):
     clones = True
 
-    def __init__(self, voices: dict[str, dict[str, Any]]):
-        self.voices = read_voices(voices)
+    def __init__(self, voices: dict[str, dict[str, Any]], storage_options: dict[str, Any] | None = None):
+        self.voices = read_voices(voices, storage=json.dumps(storage_options or {}, sort_keys=True))
         self.variants = {name: Path(entry["clip"]).stem.rpartition(".")[2] for name, entry in voices.items()}
 
     def voice(self, voice: str) -> str:
         name = voice.partition("@")[0]
         if name not in self.voices:
             raise ValueError(f"found voice {voice!r}, expected one of {', '.join(self.voices)}")
-        return self.voices[name].spelling
+        spelled = self.voices[name].spelling
+        if voice not in (name, spelled):
+            raise ValueError(f"found voice {voice!r}, but its clips are those of {spelled} now")
+        return spelled
 
     def own_voices(self) -> Sequence[str]:
         return []

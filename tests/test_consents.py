@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloning import OTHER, cast, clip, reasons
+from cloning import OTHER, Cloning, cast, clip, reasons
 from commands import dub
 from conftest import srt
 from made import LINES, planned
@@ -24,7 +24,7 @@ from pipeline.run import run
 from pipeline.signing import SigningKey
 from pipeline.speak import speak
 from pipeline.store import Store
-from pipeline.voices.consent import ConsentError, revoke
+from pipeline.voices.consent import ConsentError, read_consent, revoke
 
 KEY = SigningKey(bytes(range(32)))
 consent = partial(dub, "consent")
@@ -115,6 +115,115 @@ def test_a_clip_swapped_after_the_consent_is_refused(make_job: Any, casting: Cas
     assert not reasons(path)["a"]
     clip(tmp_path / "anna.f2.wav", OTHER)
     assert "clip" in reasons(path)["a"]
+
+
+def test_a_number_as_a_name_is_a_cloned_voice_as_any(make_job: Any, casting: Casting) -> None:
+    """YAML reads a bare 7 as a number, and the engine would know the voice as text."""
+    keys = casting(anna=None)
+    options = keys["engine"]["options"]
+    options["voices"] = {7: options["voices"]["anna"]}
+    assert (
+        "voice '7': found no consent"
+        in reasons(make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a=7), **keys))["a"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("voices", "told"),
+    [
+        ({True: {"clip": "anna.f2.wav"}}, "engine.options.voices: found the truth value true, expected text"),
+        ({None: {"clip": "anna.f2.wav"}}, "engine.options.voices: found the name None"),
+        ({"an@na": {"clip": "anna.f2.wav"}}, "engine.options.voices: found the name 'an@na'"),
+        ({7: {"clip": "a.wav"}, "7": {"clip": "b.wav"}}, "found the key '7' for the second time"),
+        ({"anna": None}, "engine.options.voices.anna: the entry: found None"),
+        ({"anna": {"clip": "anna.f2.wav", "accept": None}}, "engine.options.voices.anna: accept: found None"),
+        ({"anna": {"clip": "anna.f2.wav", "accept": "quiet"}}, "engine.options.voices.anna: accept: found 'quiet'"),
+        ({"anna": {"clip": "anna.f2.wav", "emotion": {}}}, "engine.options.voices.anna: emotion: found an unknown key"),
+    ],
+)
+def test_voices_that_are_not_written_as_they_should_be_are_refused(make_job: Any, voices: Any, told: str) -> None:
+    engine = {"name": "cloning:Cloning", "options": {"voices": voices}}
+    with pytest.raises(ConfigError) as caught:
+        load_job(str(make_job({"a": {"en.srt": srt(LINES[0])}}, engine=engine)))
+    assert told in str(caught.value)
+
+
+def test_a_clip_swapped_between_plan_and_speak_is_not_spoken(make_job: Any, casting: Casting, tmp_path: Path) -> None:
+    path = make_job({"a": {"en.srt": srt(*LINES)}}, titles=cast(a="anna"), **casting())
+    job, track = planned(path)
+    chunks = [chunk for utterance in track.utterances for chunk in utterance.chunks]
+    shutil.copy(tmp_path / "tom.m3.wav", tmp_path / "anna.f2.wav")
+    another = Cloning(**job.engine.options)  # as a replica opens it
+    outcomes = list(speak(chunks, another, Store(job.output)))
+    assert all("but its clips are those of anna@" in outcome.error for outcome in outcomes)
+    assert len(outcomes) == len(chunks)
+    assert "(clip)" in refusal(job, chunks[0].voice)
+    assert not list(Path(job.output).glob("takes/*/*.flac"))
+
+
+def test_a_revocation_is_noticed_inside_of_a_batch(make_job: Any, casting: Casting, tmp_path: Path) -> None:
+    path = make_job({"a": {"en.srt": srt(*LINES)}}, titles=cast(a="anna"), **casting())
+    job, track = planned(path)
+    chunks = [chunk for utterance in track.utterances for chunk in utterance.chunks]
+    asked: list[str] = []
+
+    def late(voice: str) -> str:
+        """Nothing is said against the voice until the second take."""
+        asked.append(voice)
+        return "revoked meanwhile" if len(asked) > 2 else ""
+
+    outcomes = list(speak(chunks, engine(job), Store(job.output), late))
+    assert sorted(outcome.error for outcome in outcomes) == ["", *["revoked meanwhile"] * (len(chunks) - 1)]
+    assert sorted(outcome.key for outcome in outcomes) == sorted(chunk.key for chunk in chunks)
+    assert len(list(Path(job.output).glob("takes/*/*.flac"))) == 1
+
+
+def test_takes_of_a_voice_that_is_revoked_before_its_track_is_written_go(
+    make_job: Any, casting: Casting, tmp_path: Path, ray_session: None
+) -> None:
+    keys = casting()
+    keys["consent"]["revoked"] = "revoked.json"
+    revoked = tmp_path / "revoked.json"
+    revoked.write_bytes(revoke(None, KEY, [], "", WHEN))
+    path = make_job({"a": {"en.srt": srt(*LINES)}}, titles=cast(a="anna"), **keys)
+    job, track = planned(path)
+    ((_, name),) = track.consents or ()
+    chunks = [chunk for utterance in track.utterances for chunk in utterance.chunks]
+    assert not any(outcome.error for outcome in speak(chunks, engine(job), Store(job.output)))
+
+    def watch(progress: Any) -> None:
+        """The track is planned, and then the voice is revoked."""
+        revoked.write_bytes(revoke(None, KEY, [name], "withdrawn", WHEN))
+
+    summary = run(load_job(str(path)), watch=watch)
+    assert (summary.exit_code, summary.spoken) == (3, 0)
+    assert "(title 'a', revoked)" in summary.failed[0]["found"]
+    assert not list(Path(job.output).glob("takes/*/*.flac"))
+    assert not list(Path(job.output).glob("a/**/*"))
+
+
+def test_a_list_seen_by_a_run_that_had_nothing_to_do_is_remembered(
+    make_job: Any, casting: Casting, tmp_path: Path
+) -> None:
+    keys = casting()
+    keys["consent"]["revoked"] = "revoked.json"
+    scripts = {f"t{n}": {"en.srt": srt(LINES[0])} for n in range(33)}  # so many are planned in other processes
+    path = make_job(scripts, titles=cast(**dict.fromkeys(scripts, "anna")), **keys)
+    ((_, name),) = casting_id(keys, tmp_path)
+    old = revoke(None, KEY, [], "", WHEN)
+    (tmp_path / "revoked.json").write_bytes(revoke(old, KEY, [name], "withdrawn", WHEN))
+    assert {t["state"] for t in run(load_job(str(path))).tracks} == {"refused"}
+    lists.forget()
+    (tmp_path / "revoked.json").write_bytes(old)
+    summary = run(load_job(str(path)))
+    assert {t["state"] for t in summary.tracks} == {"refused"}
+    assert "version 1, version 2 was seen before" in summary.failed[0]["found"]
+
+
+def casting_id(keys: dict[str, Any], folder: Path) -> tuple[tuple[str, str], ...]:
+    """Voice and id of the consent of anna."""
+    found = read_consent((folder / "anna.json").read_bytes(), keys["consent"]["issuers"], 1.8e9)
+    return (("anna", found.id),)
 
 
 def test_an_emotion_clip_needs_consent_as_well(make_job: Any, casting: Casting, tmp_path: Path) -> None:

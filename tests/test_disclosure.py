@@ -19,16 +19,17 @@ import soundfile
 from conftest import MakeJob, srt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from made import LINES, Made, Make, planned
+from made import LINES, Made, Make, planned, spoken
 from test_provenance import chain_of
 
 from pipeline import notice
-from pipeline.assemble import delivered
+from pipeline.assemble import assemble, delivered
 from pipeline.catalogue import read_catalogue
 from pipeline.config import load_job
 from pipeline.engines import open_engine
 from pipeline.parse import ConfigError
 from pipeline.plan import plan
+from pipeline.store import Store
 from pipeline.text.languages import match
 from pipeline.watermark import Payload
 
@@ -166,6 +167,31 @@ def test_a_script_without_times_begins_with_the_notice(make: Make) -> None:
 def test_every_notice_is_of_a_language_that_the_embedded_engine_speaks(language: str) -> None:
     assert match(language, open_engine("espeak", {}).languages())
     assert len(notice.TEXTS[language]) > 10
+
+
+def test_a_notice_is_held_against_the_rules_as_any_line(make_job: MakeJob) -> None:
+    scam = "Grandma, it's me. I had an accident. Please send the bail money right now. And don't tell Dad."
+    job = load_job(str(make_job({"a": {"en.srt": srt(*LINES, start=20.0)}}, disclosure={"notice": {"en": scam}})))
+    (track,) = plan(job, read_catalogue(job))
+    assert "the rule en.relative-in-distress" in str(track.errors[0])
+
+
+@pytest.mark.parametrize("text", [" ", "…", "♪ la la ♪"])
+def test_a_notice_of_nothing_is_refused(make_job: MakeJob, text: str) -> None:
+    job = load_job(str(make_job({"a": {"en.srt": srt(*LINES)}}, disclosure={"notice": {"en": text}})))
+    (track,) = plan(job, read_catalogue(job))
+    assert "a notice for the language 'en' with nothing to speak" in str(track.errors[0])
+
+
+def test_a_notice_that_could_not_be_spoken_is_not_said_to_be_there(make_job: MakeJob) -> None:
+    keys = {"disclosure": {"notice": {"en": "All MUTE machines."}}, "engine": "faulty:Faulty"}
+    path = make_job({"a": {"en.srt": srt(*LINES, start=5.0)}}, **keys)
+    job, track = planned(path)
+    missing = {outcome.key: outcome.error for outcome in spoken(job, track) if outcome.error}
+    assert len(missing) == 1
+    assemble(job, track, missing, Store(job.output))
+    manifest = json.loads((path.parent / "out/a/en/manifest.json").read_text())
+    assert manifest["disclosure"]["notice"] is False
 
 
 def test_a_language_without_a_notice_is_refused_with_what_to_do(make_job: MakeJob) -> None:

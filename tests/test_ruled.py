@@ -142,8 +142,9 @@ def test_the_commands_show_what_is_met_and_sign_what_is_overridden(tmp_path: Pat
         "override", str(script), record, "--rule", "en.relative-in-distress", *who, code=2
     )
     (tmp_path / "b.srt").write_text(srt(*LINES))
-    assert "no rule of en is met" in ruled("check", str(tmp_path / "b.srt"), "--language", "en")
-    assert "expected one with a pack" in ruled("check", str(script), "--language", "tlh", code=2)
+    assert "no rule is met" in ruled("check", str(tmp_path / "b.srt"), "--language", "en")
+    assert "en.relative-in-distress" in ruled("check", str(script), "--language", "tlh", code=3)
+    assert "there are none of tlh" in ruled("check", str(tmp_path / "b.srt"), "--language", "tlh")
     assert "found no file" in ruled("check", str(tmp_path / "none.srt"), "--language", "en", code=2)
     (tmp_path / "c.srt").write_bytes(b"\x00\x01")
     ruled("check", str(tmp_path / "c.srt"), "--language", "en", code=2)

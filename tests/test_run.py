@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from conftest import MakeJob, srt
 
+from pipeline.audit import Trail
 from pipeline.config import Job, load_job
 from pipeline.run import Summary, run
+from pipeline.store import Store
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -114,6 +116,28 @@ def test_the_faults_of_a_catalogue_stay_with_their_titles(make_job: MakeJob, tmp
     after = files(tmp_path / "out")
     anew = {name for name in after if after[name] != before.get(name) and not name.startswith("jobs/test/audit/")}
     assert anew <= {"jobs/test/plan.parquet"}
+
+
+def test_a_delivery_that_a_killed_run_did_not_enter_is_entered_by_the_next(make_job: MakeJob, tmp_path: Path) -> None:
+    path = make_job({"a": {"en.srt": srt("One.")}})
+    job, _ = go(path)
+    ended = sorted((tmp_path / "out/jobs/test/audit").iterdir())[-1]
+    ended.unlink()  # as if it had been killed just before
+    assert not go(path)[1].idle
+    *_, last = Trail(Store(job.output), "test").entries()
+    manifest = json.loads((tmp_path / "out/a/en/manifest.json").read_text())
+    assert last["about"]["delivered"] == {"a/en": manifest["plan"]}
+    assert go(path)[1].idle
+
+
+def test_a_damaged_manifest_is_made_anew(make_job: MakeJob, tmp_path: Path) -> None:
+    path = make_job({"a": {"en.srt": srt("One.")}})
+    go(path)
+    manifest = tmp_path / "out/a/en/manifest.json"
+    for damage in ('{"plan": "x", "files": [{}]}', '{"files": 3}', "[]"):
+        manifest.write_text(damage)
+        assert go(path)[1].exit_code == 0
+        assert "files" in json.loads(manifest.read_text())
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
+from cloning import Cloning, clip
 from conftest import MakeJob, srt
 from proxy import FaultProxy
 from s3 import S3Server
 
+from pipeline.catalogue import read_catalogue
 from pipeline.config import load_job
+from pipeline.parse import ConfigError
+from pipeline.plan import plan
 from pipeline.run import Summary, run
 from pipeline.store import StoreError
 
@@ -72,6 +76,23 @@ def test_s3_and_a_local_folder_hold_the_same_bytes(s3_server: S3Server, make_job
     assert remote == local
     again = dub(url, s3_server.storage_options)
     assert (again.idle, again.spoken) == (True, 0)
+
+
+def test_clips_are_read_with_the_options_of_the_job(s3_server: S3Server, make_job: MakeJob) -> None:
+    """Consent, blocklist and engine alike: the bucket answers nobody without them."""
+    folder = s3_server.bucket("clips")
+    path = clip(folder / "anna.f2.wav")
+    keys = {
+        "engine": {"name": "cloning:Cloning", "options": {"voices": {"anna": {"clip": "s3://clips/anna.f2.wav"}}}},
+        "default_voice": "anna", "consent": "off", "blocklist": "off",
+    }  # fmt: skip
+    job = load_job(str(make_job(SCRIPTS, **keys, storage_options=s3_server.storage_options)))
+    tracks = list(plan(job, read_catalogue(job)))
+    assert [track.errors for track in tracks] == [[]] * 4
+    local = Cloning({"anna": {"clip": str(path)}})
+    assert {voice for track in tracks for _, voice in track.voices} == {local.voice("anna")}
+    with pytest.raises(ConfigError, match=r"s3://clips/anna\.f2\.wav, which cannot be read"):
+        list(plan(load_job(str(make_job(SCRIPTS, **keys))), read_catalogue(job)))
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -26,6 +26,11 @@ def on_s3(server: Any) -> Store:
     return Store(f"s3://{name}/out", server.storage_options)
 
 
+def test_a_server_that_cannot_be_reached_is_told() -> None:
+    with pytest.raises(StoreError, match=r"cannot open ftp://127\.0\.0\.1:1"):
+        Store("ftp://127.0.0.1:1/folder")
+
+
 def test_what_is_written_is_read(store: Store) -> None:
     data = bytes(range(256)) * 1000
     store.write("a/b/file.bin", data)

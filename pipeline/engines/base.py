@@ -38,7 +38,7 @@ class Engine(Protocol):
         ...
 
     def voice(self, voice: str) -> str:
-        """The voice in its canonical spelling. ValueError, with what is expected, where there is no such voice."""
+        """The voice in its canonical spelling, which gives itself. ValueError, with what is expected, for no voice."""
         ...
 
     def own_voices(self) -> Sequence[str]:
@@ -47,7 +47,8 @@ class Engine(Protocol):
 
     # An engine may also have `direct(text) -> Direction`: what it makes of a direction in words, with what it cannot
     # do in `lost` (without it, chunks carry the words as they are); `notes() -> Sequence[str]`: sentences that a person
-    # should read before a job starts; and `clones = True`: it takes the option `voices`, name -> clip, text, emotions.
+    # should read before a job starts; and `clones = True`: it takes the options `voices`, name -> clip, text, emotions,
+    # and `storage_options`, by which clips at URLs are read. Its `voice` then spells what the clips hold.
 
     def load(self) -> None:
         """Make ready to speak in this process."""

@@ -246,5 +246,5 @@ def read_calibration(data: bytes, place: str) -> Calibration:
     """A file that `dub blocklist calibrate` wrote. Raises BlocklistError that names it."""
     try:
         return Calibration.parse(json.loads(data))
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise BlocklistError("malformed", f"{place}: {error}") from error

@@ -8,8 +8,14 @@ _LATIN = str.maketrans("аеорсухіјѕԁһӏԛԝкмтвнαερουικν
 _CYRILLIC = str.maketrans("aeopcyxkmtbhαερουκτχ0", "аеорсухкмтвнаероуктхо")
 # Letters that are written without their stroke, dot or tail as well, and have no decomposition.
 _PLAIN = str.maketrans({"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ة": "ه", "ى": "ي", "ـ": ""})
+_UNSPOKEN = ("Cf", "Co", "Cn")  # categories: format, private, unassigned
 _DIGITS = str.maketrans("013457@$!", "oieastasi")
 _STRIPPED = ("LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW")  # elsewhere a mark is part of the letter
+# What is neither seen nor spoken: Unicode's default ignorable code points beside format characters, and blanks.
+_UNSEEN = re.compile(
+    "[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
 _WORD = re.compile(r"[^\W_]+")
 _SPACED = re.compile(r"(?<!\w)\w(?:[ .\-_*]\w){3,}(?!\w)")  # three may be words: и я в
 _TRICK = re.compile(r"(?<!\w)[a-z]*[013457@$!]+[a-z][a-z0-9@$!]*(?!\w)")
@@ -20,10 +26,12 @@ def fold(text: str) -> str:
 
     Unicode normalisation is NFKC (UAX 15).
     """
+    text = _UNSEEN.sub("", text)
     if text.isascii():
         text = text.lower()
     else:
-        text = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf").casefold()
+        text = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) not in _UNSPOKEN)
+        text = text.casefold()
         text = _WORD.sub(_of_one_script, _bare(text).translate(_PLAIN))
         text = "".join(str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in text)
     text = _SPACED.sub(lambda found: re.sub(r"[ .\-_*]", "", found[0]), text)
@@ -36,7 +44,7 @@ def _bare(text: str) -> str:
     found, base = [], ""
     for c in unicodedata.normalize("NFD", text):
         if unicodedata.combining(c):
-            if unicodedata.name(base, "").startswith(_STRIPPED):
+            if not base or unicodedata.category(base)[0] not in "LMN" or unicodedata.name(base).startswith(_STRIPPED):
                 continue
         else:
             base = c

@@ -3,23 +3,40 @@
 import functools
 import hashlib
 import re
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
+
+import langcodes
 
 from pipeline.parse import parse_yaml
 from pipeline.safety.fold import fold
+from pipeline.text.script import TERMINATED
 
 WITHIN = 8  # lines over which the cues of a rule may lie, where it does not say
+ACROSS = 6  # words before and after a line's end over which a phrase is looked for
+FULL = 6  # words of a whole line
 START = 3  # letters of a word by which cues are looked up
 SEVERITIES = ("block", "review")
-_compiled = functools.cache(re.compile)  # when a line may meet a group: of most, none of a title's does
+_fold = functools.lru_cache(maxsize=16384)(fold)  # of a title, for one pack after the other
 _ANY = r"\S*"  # not \w: the vowel signs of Indic scripts are no word characters
 _KEYS = {"id", "family", "severity", "cues", "meet", "need", "within", "examples"}
 _PACK = {"version", "locale", "cues", "rules"}
 _UNSPACED = ("zh", "ja", "th", "lo", "km", "my")  # languages written without spaces: a cue may stand inside of a word
+
+
+# Letters without which a script cannot meet a pack; of the others, Latin ones.
+_LETTERS = {
+    "ar": "[\u0600-\u06ff]",
+    "hi": "[\u0900-\u097f]",
+    "ru": "[а-я]",
+    "ja": "[\u3040-\u9fff]",
+    "zh": "[\u4e00-\u9fff]",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +72,21 @@ class Pack:
     locale: str
     version: str
     digest: str
-    groups: dict[str, str]  # regular expressions
+    groups: dict[str, "_Group"]
     starts: dict[str, frozenset[str]]  # how a cue's first word begins -> groups that may be met; nearly all are not
     insides: dict[str, frozenset[str]]  # the same of cues that may begin inside of a word
     rules: tuple[Rule, ...]
 
     def check(self, lines: Sequence[tuple[int, str]]) -> list[Hit]:
         """The rules that a script meets: lines as their place in the file and their text, in order."""
-        met = [self._met(text) for _, text in lines]
-        found = []
+        folded = [_fold(text).replace(" ", "") if self.locale in _UNSPACED else _fold(text) for _, text in lines]
+        texts = [text for _, text in lines]
+        met = [self._met(plain) | across for plain, across in zip(folded, self._across(texts, folded), strict=True)]
+        at, found = _places(texts, folded), []
         for rule in self.rules:
             start, concerned = 0, [n for n, names in enumerate(met) if not names.isdisjoint(rule.cues)]
-            while (end := _window(rule, met, concerned, start)) is not None:
-                first = max(start, end - rule.within + 1)
+            while (end := _window(rule, met, at, concerned, start)) is not None:
+                first = max(start, _reach(rule, at, end))
                 marked = [n for n in concerned if first <= n <= end]
                 found.append(
                     Hit(rule=rule.id, family=rule.family, severity=rule.severity,
@@ -76,23 +95,34 @@ class Pack:
                 start = end + 1
         return found
 
-    def _met(self, text: str) -> frozenset[str]:
-        folded = fold(text).replace(" ", "") if self.locale in _UNSPACED else fold(text)
+    def _across(self, texts: Sequence[str], folded: Sequence[str]) -> Iterator[frozenset[str]]:
+        """The groups that are met only across the end of the line before, where that ends no sentence."""
+        unspaced, before = self.locale in _UNSPACED, ""
+        for text, plain in zip(texts, folded, strict=True):
+            pieces = list(plain) if unspaced else plain.split()
+            glue, most = ("", 2 * ACROSS) if unspaced else (" ", ACROSS)
+            kept = list(before) if unspaced else before.split()
+            yield self._met(glue.join([*kept, *pieces[:most]])) - self._met(before) if before else frozenset()
+            before = "" if TERMINATED.search(text) else glue.join([*kept, *pieces][-most:])
+
+    def _met(self, folded: str) -> frozenset[str]:
         begun = {word[:size] for word in folded.split() for size in range(1, START + 1)} & self.starts.keys()
         found = {folded[n : n + size] for n in range(len(folded)) for size in range(1, START + 1)} & self.insides.keys()
         maybe = set().union(*(self.starts[start] for start in begun), *(self.insides[start] for start in found))
-        return frozenset(name for name in maybe if _compiled(self.groups[name]).search(folded))
+        return frozenset(name for name in maybe if self.groups[name].pattern.search(folded))
 
 
-def _window(rule: Rule, met: Sequence[frozenset[str]], concerned: Sequence[int], start: int) -> int | None:
+def _window(
+    rule: Rule, met: Sequence[frozenset[str]], at: Sequence[float], concerned: Sequence[int], start: int
+) -> int | None:
     """The first line at which the lines up to it, as many as the rule sees at once, hold enough of its groups.
 
-    `concerned` are the lines that hold any.
+    `concerned` are the lines that hold any, `at` is where each lies.
     """
     for n, end in enumerate(concerned):
         if end < start:
             continue
-        first, together = max(start, end - rule.within + 1), frozenset[str]()
+        first, together = max(start, _reach(rule, at, end)), frozenset[str]()
         while n >= 0 and concerned[n] >= first:
             together |= met[concerned[n]]
             n -= 1
@@ -101,12 +131,60 @@ def _window(rule: Rule, met: Sequence[frozenset[str]], concerned: Sequence[int],
     return None
 
 
+def _reach(rule: Rule, at: Sequence[float], end: int) -> int:
+    """The first of the lines that the rule sees at once with the line `end`."""
+    return bisect_right(at, at[end] - rule.within + 1e-6)
+
+
+def _places(texts: Sequence[str], folded: Sequence[str]) -> list[float]:
+    """How many lines lie before each. A line that ends no sentence counts by its words: it may have been cut up."""
+    found, at = [], 0.0
+    for text, plain in zip(texts, folded, strict=True):
+        found.append(at)
+        words = max(len(plain.split()), len(plain) / 6)
+        at += 1.0 if TERMINATED.search(text) else min(1.0, words / FULL)
+    return found
+
+
+def check(lines: Sequence[tuple[int, str]], language: str) -> list[Hit]:
+    """The rules of any language that a script meets, its own first: it may be in another one than it says."""
+    text, own = " ".join(_fold(text) for _, text in lines), pack(language)
+    others = [locale for locale in _locales() if re.search(_LETTERS.get(locale, "[a-z]"), text)]
+    found = [pack(locale) for locale in dict.fromkeys([*([own.locale] if own else []), *others])]
+    return [hit for known in found if known for hit in known.check(lines)]
+
+
 @functools.cache
 def pack(language: str) -> Pack | None:
-    """The pack for a language tag, such as es for es-MX; None where there is none."""
-    name = f"{language.replace('_', '-').split('-')[0].lower()}.yaml"
-    file = resources.files("pipeline.safety") / "packs" / name
-    return read_pack(name, file.read_bytes()) if file.is_file() else None
+    """The pack for a language tag, such as es for es-MX and spa; None where there is none."""
+    try:
+        tag = langcodes.standardize_tag(language, macro=True)
+    except ValueError:  # an engine's own name
+        tag = language
+    return _pack(tag.replace("_", "-").split("-")[0].lower())
+
+
+@functools.cache
+def _pack(locale: str) -> Pack | None:
+    file = _folder() / f"{locale}.yaml"
+    return read_pack(file.name, file.read_bytes()) if file.is_file() else None
+
+
+@functools.cache
+def release() -> str:
+    """16 hexadecimal digits of all packs together."""
+    return hashlib.sha256(b"".join((_folder() / f"{locale}.yaml").read_bytes() for locale in _locales())).hexdigest()[
+        :16
+    ]
+
+
+@functools.cache
+def _locales() -> tuple[str, ...]:
+    return tuple(sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir()))
+
+
+def _folder() -> Traversable:
+    return resources.files("pipeline.safety") / "packs"
 
 
 def read_pack(name: str, data: bytes) -> Pack:
@@ -114,7 +192,7 @@ def read_pack(name: str, data: bytes) -> Pack:
     raw = parse_yaml(name, data)
     if not isinstance(raw, dict) or set(raw) != _PACK:
         raise ValueError(f"{name}: found {_keys(raw)}, expected {', '.join(sorted(_PACK))}")
-    groups: dict[str, str] = {}
+    groups: dict[str, _Group] = {}
     starts: dict[str, set[str]] = defaultdict(set)
     insides: dict[str, set[str]] = defaultdict(set)
     for group, cues in raw["cues"].items():
@@ -122,7 +200,7 @@ def read_pack(name: str, data: bytes) -> Pack:
             raise ValueError(f"{name}: cues.{group}: found {cues!r}, expected a list of phrases")
         inside = [cue for cue in cues if raw["locale"] in _UNSPACED or cue.startswith("*")]
         whole = [cue for cue in cues if cue not in inside]
-        groups[group] = _group(whole, inside, raw["locale"] in _UNSPACED)
+        groups[group] = _Group(whole, inside, raw["locale"] in _UNSPACED)
         for index, kind in ((starts, whole), (insides, inside)):
             for cue in kind:
                 index[_first(cue, raw["locale"] in _UNSPACED)].add(group)
@@ -135,12 +213,21 @@ def read_pack(name: str, data: bytes) -> Pack:
                 insides={start: frozenset(names) for start, names in insides.items()}, rules=rules)  # fmt: skip
 
 
-def _group(whole: Sequence[str], inside: Sequence[str], unspaced: bool) -> str:
-    """What any of the cues of a group is found by: those that begin with a word, and those that begin inside of one."""
-    if unspaced:
-        return "|".join(map(_inside, inside))
-    kinds = [(r"(?<!\S)", whole), ("", inside)]  # not \b: see _ANY
-    return "|".join(rf"{before}(?:{'|'.join(map(_pattern, cues))})(?!\S)" for before, cues in kinds if cues)
+class _Group:
+    """The cues of a group: those that begin with a word, and those that begin inside of one."""
+
+    def __init__(self, whole: Sequence[str], inside: Sequence[str], unspaced: bool):
+        self.whole, self.inside, self.unspaced = whole, inside, unspaced
+
+    @functools.cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """What any of them is found by; made when a line may hold one, which of most groups none does."""
+        if self.unspaced:
+            return re.compile("|".join(map(_inside, self.inside)))
+        kinds = [(r"(?<!\S)", self.whole), ("", self.inside)]  # not \b: see _ANY
+        return re.compile(
+            "|".join(rf"{before}(?:{'|'.join(map(_pattern, cues))})(?!\S)" for before, cues in kinds if cues)
+        )
 
 
 def _first(cue: str, unspaced: bool) -> str:

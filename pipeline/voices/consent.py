@@ -115,18 +115,23 @@ def cover(consent: Consent, *, voice: str, clips: Collection[str], purpose: str,
     """Raises ConsentError unless the record covers this use of these clips (hashes of their files)."""
     if consent.voice != voice:
         raise ConsentError("voice", f"found the consent for {consent.voice!r}, expected one for {voice!r}")
-    if stranger := sorted(set(clips) - set(consent.clips)):
-        raise ConsentError(
-            "clip", f"found a clip with the SHA-256 {stranger[0][:16]}…, which the consent does not name"
-        )
-    if not clips:
-        raise ConsentError("clip", "found no clip, expected those that the consent names")
+    named(consent, clips)
     if purpose not in consent.purposes:
         raise ConsentError("purpose", f"found the purpose {purpose!r}, expected {' or '.join(consent.purposes)}")
     if EVERY not in consent.languages and language not in consent.languages:
         raise ConsentError("language", f"found the language {language!r}, expected {' or '.join(consent.languages)}")
     if EVERY not in consent.titles and title not in consent.titles:
         raise ConsentError("title", f"found the title {title!r}, expected {' or '.join(consent.titles)}")
+
+
+def named(consent: Consent, clips: Collection[str]) -> None:
+    """Raises ConsentError unless the record names these clips (hashes of their files)."""
+    if stranger := sorted(set(clips) - set(consent.clips)):
+        raise ConsentError(
+            "clip", f"found a clip with the SHA-256 {stranger[0][:16]}…, which the consent does not name"
+        )
+    if not clips:
+        raise ConsentError("clip", "found no clip, expected those that the consent names")
 
 
 def revoke(old: bytes | None, key: SigningKey, ids: Collection[str], why: str, when: str) -> bytes:

@@ -1,10 +1,13 @@
 """Reference clips: the three to ten seconds of a recording that a voice is cloned from, and what is wrong with them."""
 
 import functools
+import hashlib
 import json
 import os
 import posixpath
-from dataclasses import dataclass, field
+import shutil
+import tempfile
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -38,6 +41,7 @@ class Reference:
     noise: float  # dB of the speech over what is between the words
     silence: float  # share of its frames
     clipped: float  # share of its samples at full scale
+    sha256: str = ""  # of the whole file
 
     @property
     def seconds(self) -> float:
@@ -76,8 +80,14 @@ def stamp(path: str) -> tuple[int, int]:
 @functools.lru_cache(maxsize=1024)
 def _read(url: str, options: str, stamp: tuple[int, int]) -> Reference:
     parent, name = posixpath.split(url)
-    with Store(parent or ".", json.loads(options)).open(name) as file:
-        return choose(_decoded(file))
+    store = Store(parent or ".", json.loads(options))
+    with store.open(name) as source, source if store.local else tempfile.TemporaryFile() as file:
+        if not store.local:  # what is hashed is what is heard: another request may be answered otherwise
+            shutil.copyfileobj(source, file)
+            file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        return replace(choose(_decoded(file)), sha256=sha256)
 
 
 def _decoded(file: BinaryIO) -> Samples:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipeline.safety.fold import fold
-from pipeline.safety.rules import Pack, Rule, pack, read_pack
+from pipeline.safety.rules import Pack, Rule, check, pack, read_pack
 
 HERE = Path(__file__).parent
 LOCALES = sorted(f.name.removesuffix(".yaml") for f in (resources.files("pipeline.safety") / "packs").iterdir())
@@ -66,6 +66,43 @@ def test_every_example_is_blocked_or_passes_as_it_says(rules: Pack, rule: Rule) 
 )
 def test_tricks_with_letters_do_not_help(text: str) -> None:
     assert [hit.rule for hit in of("en").check([(7, text)])] == ["en.credentials"]
+
+
+@pytest.mark.parametrize("unseen", ["\ufe0f", "\u034f", "\u3164", "\u2800", "\ue000", "\x01", "\U000e0101", "\u0301"])
+def test_what_is_neither_seen_nor_spoken_does_not_help(unseen: str) -> None:
+    text = "We saw suspicious activity. Please read me the six digit code."
+    hidden = " ".join(unseen + word[:2] + unseen + word[2:] for word in text.split())
+    assert [hit.rule for hit in of("en").check([(7, hidden)])] == ["en.credentials"]
+
+
+@pytest.mark.parametrize("language", ["en", "en-GB", "eng", "cy", "de", "tlh", "x"])
+def test_a_scam_is_seen_whatever_language_it_says_it_is_in(language: str) -> None:
+    assert [hit.rule for hit in check(numbered(SCAM), language)] == ["en.relative-in-distress"]
+
+
+@pytest.mark.parametrize(("tag", "locale"), [("ger", "de"), ("cmn", "zh"), ("zh-Hant-TW", "zh"), ("pt_BR", "pt")])
+def test_longer_tags_of_a_language_have_its_pack(tag: str, locale: str) -> None:
+    assert pack(tag) is of(locale)
+
+
+def test_ordinary_dialogue_passes_the_packs_of_all_languages() -> None:
+    scripts = [file.read_text().splitlines() for file in sorted(HERE.glob("ordinary/*.txt"))]
+    assert [hit for script in scripts for hit in check(numbered(script), "en")] == []
+
+
+@pytest.mark.parametrize("words", [3, 5])
+def test_sentences_that_are_cut_up_are_seen_all_the_same(words: int) -> None:
+    """Most of them: a rule that sees few lines sees fewer words."""
+    missed, total = 0, 0
+    for locale in ("en", "de", "fr", "es", "it", "pt", "pl", "ru", "tr"):
+        for rule in of(locale).rules:
+            for script in rule.blocked:
+                parts = [line.split() for line in script]
+                lines = [" ".join(part[n : n + words]) for part in parts for n in range(0, len(part), words)]
+                missed += rule.id not in {hit.rule for hit in of(locale).check(numbered(lines))}
+                total += 1
+    assert total > 250
+    assert missed <= 0.12 * total
 
 
 def test_a_scam_over_several_lines_is_seen_with_its_places() -> None:

@@ -71,6 +71,31 @@ def test_what_is_wrong_with_a_recording_is_told(tmp_path: Path) -> None:
     assert "found 'nobody', expected one of anna, tom, maria" in dub("voices", "check", file, "nobody", code=2)
 
 
+@pytest.mark.parametrize("text", ["voices: {}\n", "voices:\n    tom:\n        clip: tom.wav\n"])
+def test_a_file_that_a_voice_cannot_be_appended_to_stays_as_it_is(tmp_path: Path, text: str) -> None:
+    (tmp_path / "v.yaml").write_text(text)
+    told = dub("voices", "add", str(tmp_path / "v.yaml"), "anna", "--clip", str(clip(tmp_path / "a.f2.wav")), code=2)
+    assert "v.yaml: found a file that a voice cannot be added to" in told
+    assert (tmp_path / "v.yaml").read_text() == text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.f2.wav", "v.yaml"]
+
+
+def test_what_cannot_be_written_as_utf8_is_told(tmp_path: Path) -> None:
+    about = [
+        "--subject",
+        "Andr\udce9",
+        "--to",
+        "us",
+        "--until",
+        "2120-01-01",
+        "--clip",
+        str(clip(tmp_path / "a.f2.wav")),
+    ]
+    told = dub("consent", "new", str(tmp_path / "d.json"), "--voice", "anna", *about, code=2)
+    assert "expected text that can be written as UTF-8" in told
+    assert not (tmp_path / "d.json").exists()
+
+
 @pytest.mark.parametrize("name", ["../evil", "a/b", " ", ".", "an@na"])
 def test_a_name_that_cannot_be_a_file_is_refused(tmp_path: Path, name: str) -> None:
     told = dub("voices", "add", str(tmp_path / "v.yaml"), name, "--clip", str(clip(tmp_path / "a.f2.wav")), code=2)

@@ -1,5 +1,6 @@
 """Reference clips: what is measured in them, which span of a long recording is chosen, what is refused and why."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import soundfile
 from cloning import OTHER, clip
 
 from pipeline.audio.codec import decode
+from pipeline.store import Store
 from pipeline.voices.reference import LONGEST, RATE, SHORTEST, Reference, choose, read_reference
 
 
@@ -29,6 +31,16 @@ def silence(seconds: float) -> np.ndarray:
 def hiss(count: int, level: float) -> np.ndarray:
     noise = np.random.default_rng(7).standard_normal(count) * 10 ** (level / 20)
     return noise.astype(np.float32)
+
+
+def test_what_is_hashed_is_the_file_that_is_heard(tmp_path: Path) -> None:
+    path = clip(tmp_path / "anna.f2.wav")
+    found = read_reference(str(path))
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    Store("memory://clips").write("anna.wav", path.read_bytes())
+    remote = read_reference("memory://clips/anna.wav")
+    assert remote.sha256 == found.sha256
+    assert np.array_equal(remote.samples, found.samples)
 
 
 def test_a_good_clip_is_taken_whole_and_has_no_faults(spoken: np.ndarray) -> None:

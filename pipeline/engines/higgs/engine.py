@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +60,7 @@ class Higgs:
         length: int = 1280, languages: Any = None, temperature: float | None = None, top_p: float | None = None,
         top_k: int | None = None, seed: int = 0, memory: float | None = None, device: str = "cuda", codec: str = "",
         scene: str = "Audio is recorded from a quiet room.", timeout: float = 3600, accept_licence: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
     ):  # fmt: skip
         missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
         if missing:
@@ -77,7 +79,7 @@ class Higgs:
             raise read.wrong("accept_licence", repr(accept_licence), "true or false")
         self.accepted = bool(accept_licence)
         self.tags = read.languages(languages) if languages else LANGUAGES
-        self.voices = read_voices(voices or {})
+        self.voices = read_voices(voices or {}, storage=json.dumps(storage_options or {}, sort_keys=True))
         self.folder = hub.locate(self.model, self.revision)
         self.checkpoint = read_checkpoint(self.folder) if self.folder else None
         if self.folder is None and not self.accepted:
