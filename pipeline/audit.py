@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.store import Store, canonical
 
 START = "0" * 64  # what the first entry names as the one before it
+STARTED, ENDED = "run started", "run ended"  # what runs enter
 _NAME = re.compile(r"(\d{8})-([0-9a-f]{16})\.json")
 KEYS = {"number", "previous", "when", "who", "job", "what", "why", "about"}
 
@@ -45,6 +46,12 @@ class Trail:
             data = self.store.read(name)
             if (entry := self._entry(data)) is not None:
                 yield {**entry, "hash": _hash(data)}
+
+    def unfinished(self) -> bool:
+        """Whether the last entry says that a run started: it was killed, or is still at work."""
+        names = self._names()
+        entry = self._entry(self.store.read(names[-1])) if names else None
+        return entry is not None and entry["what"] == STARTED
 
     def head(self) -> str | None:
         """What the next entry will follow: kept elsewhere, it shows whether the chain up to here is changed later."""

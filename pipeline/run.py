@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline import cloning, flow, lists
 from pipeline.assemble import file_format
-from pipeline.audit import Trail
+from pipeline.audit import ENDED, STARTED, Trail
 from pipeline.catalogue import read_catalogue
 from pipeline.config import Job
 from pipeline.lock import Lock
@@ -81,6 +81,7 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
     titles = {title.id: title for title in read_catalogue(job)}
     store = Store(job.output, job.storage_options)
     lists.recall(job, store)
+    cut_off = Trail(store, job.name).unfinished()
     with tempfile.TemporaryDirectory(prefix="dub-plan-") as folder:
         rows = Path(folder) / "plan.parquet"
         tracks = []
@@ -95,13 +96,14 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
         if not work.todo:
             summary = work.summary()
             new = _write_if_new(store, job, summary)
-            summary.idle = not new and not _unrecorded(store, job, work)
+            missed = _unrecorded(store, job, work) if cut_off else {}
+            summary.idle = not new and not missed
             if not summary.idle:
-                _record(store, job, work, summary)
+                _record(store, job, work, summary, missed)
             return summary
         with Lock(store, job.name) as lock:
             store.sweep()
-            Trail(store, job.name).add("run started", **_checks(job), tracks=len(work.todo))
+            Trail(store, job.name).add(STARTED, **_checks(job), tracks=len(work.todo))
             _keep_plan(store, job, rows)
             work.find_missing(rows)
             with flow.cluster(job, address):
@@ -109,7 +111,7 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
         summary = work.summary()
         _remember(job, store)
         _write_if_new(store, job, summary)
-        _record(store, job, work, summary)
+        _record(store, job, work, summary, _unrecorded(store, job, work) if cut_off else {})
         return summary
 
 
@@ -348,15 +350,18 @@ def _checks(job: Job) -> dict[str, str]:
     return {name: "off" if getattr(job, name) is None else "on" for name in names}
 
 
-def _record(store: Store, job: Job, work: _Work, summary: Summary) -> None:
-    """What was delivered, by the digests of the plans as manifests name them, and what was not, with the reasons."""
+def _record(store: Store, job: Job, work: _Work, summary: Summary, missed: dict[str, str]) -> None:
+    """What was delivered, by the digests of the plans as manifests name them, and what was not, with the reasons.
+
+    `missed` was delivered by a run that could not enter it.
+    """
     lost = [{key: row.get(key) for key in ("stage", "title", "language", "line", "found")} for row in summary.failed]
-    done = {name: work.todo[name].digest for name in work.figures} | _unrecorded(store, job, work)
-    Trail(store, job.name).add("run ended", **_checks(job), delivered=done, refused=lost)
+    done = missed | {name: work.todo[name].digest for name in work.figures}
+    Trail(store, job.name).add(ENDED, **_checks(job), delivered=done, refused=lost)
 
 
 def _unrecorded(store: Store, job: Job, work: _Work) -> dict[str, str]:
-    """Delivered tracks that no entry names, with their digests: a run was killed before it could."""
+    """Delivered tracks that no entry names, with their digests."""
     named: set[tuple[str, Any]] = set()
     for entry in Trail(store, job.name).entries():
         if isinstance(done := entry["about"].get("delivered"), dict):
