@@ -20,9 +20,8 @@ from pipeline.text.script import TERMINATED
 WITHIN = 8  # lines over which the cues of a rule may lie, where it does not say
 ACROSS = 6  # words before and after a line's end over which a phrase is looked for
 FULL = 6  # words of a whole line
-START = 3  # letters of a word by which cues are looked up
+KEY = 5  # letters of a cue's longest word that a line must hold somewhere before the cue is looked for
 SEVERITIES = ("block", "review")
-_fold = functools.lru_cache(maxsize=16384)(fold)  # of a title, for one pack after the other
 _ANY = r"\S*"  # not \w: the vowel signs of Indic scripts are no word characters
 _KEYS = {"id", "family", "severity", "cues", "meet", "need", "within", "examples"}
 _PACK = {"version", "locale", "cues", "rules"}
@@ -65,55 +64,90 @@ class Hit:
     texts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Pack:
     """The rules of one language. `digest` is of the file: it stands in manifests."""
 
     locale: str
     version: str
     digest: str
-    groups: dict[str, "_Group"]
-    starts: dict[str, frozenset[str]]  # how a cue's first word begins -> groups that may be met; nearly all are not
-    insides: dict[str, frozenset[str]]  # the same of cues that may begin inside of a word
+    groups: dict[str, list["_Cues"]]
     rules: tuple[Rule, ...]
 
     def check(self, lines: Sequence[tuple[int, str]]) -> list[Hit]:
         """The rules that a script meets: lines as their place in the file and their text, in order."""
-        folded = [_fold(text).replace(" ", "") if self.locale in _UNSPACED else _fold(text) for _, text in lines]
-        texts = [text for _, text in lines]
-        met = [self._met(plain) | across for plain, across in zip(folded, self._across(texts, folded), strict=True)]
-        at, found = _places(texts, folded), []
-        for rule in self.rules:
-            start, concerned = 0, [n for n, names in enumerate(met) if not names.isdisjoint(rule.cues)]
-            while (end := _window(rule, met, at, concerned, start)) is not None:
+        return _check((self,), [place for place, _ in lines], [text for _, text in lines], [fold(t) for _, t in lines])
+
+
+def check(lines: Sequence[tuple[int, str]], language: str) -> list[Hit]:
+    """The rules of any language that a script meets, its own first: it may be in another one than it says."""
+    own, folded = pack(language), [fold(text) for _, text in lines]
+    together = " ".join(folded)
+    others = [locale for locale in _locales() if re.search(_LETTERS.get(locale, "[a-z]"), together)]
+    found = (pack(locale) for locale in dict.fromkeys([*([own.locale] if own else []), *others]))
+    packs = tuple(known for known in found if known)
+    return _check(packs, [place for place, _ in lines], [text for _, text in lines], folded)
+
+
+def _check(packs: tuple[Pack, ...], places: Sequence[int], texts: Sequence[str], folded: Sequence[str]) -> list[Hit]:
+    met, at, found = list(_met_in(packs, texts, folded)), _places(texts, folded), []
+    for number, known in enumerate(packs):
+        names = [line[number] for line in met]
+        some = [n for n, groups in enumerate(names) if groups]
+        for rule in known.rules:
+            start, concerned = 0, [n for n in some if not names[n].isdisjoint(rule.cues)]
+            while (end := _window(rule, names, at, concerned, start)) is not None:
                 first = max(start, _reach(rule, at, end))
                 marked = [n for n in concerned if first <= n <= end]
                 found.append(
                     Hit(rule=rule.id, family=rule.family, severity=rule.severity,
-                        places=tuple(lines[n][0] for n in marked), texts=tuple(lines[n][1] for n in marked))
+                        places=tuple(places[n] for n in marked), texts=tuple(texts[n] for n in marked))
                 )  # fmt: skip
                 start = end + 1
-        return found
+    return found
 
-    def _across(self, texts: Sequence[str], folded: Sequence[str]) -> Iterator[frozenset[str]]:
-        """The groups that are met only across the end of the line before, where that ends no sentence."""
-        unspaced, before = self.locale in _UNSPACED, ""
-        for text, plain in zip(texts, folded, strict=True):
-            pieces = list(plain) if unspaced else plain.split()
-            glue, most = ("", 2 * ACROSS) if unspaced else (" ", ACROSS)
-            kept = list(before) if unspaced else before.split()
-            yield self._met(glue.join([*kept, *pieces[:most]])) - self._met(before) if before else frozenset()
-            before = "" if TERMINATED.search(text) else glue.join([*kept, *pieces][-most:])
 
-    def _met(self, folded: str) -> frozenset[str]:
-        begun = {word[:size] for word in folded.split() for size in range(1, START + 1)} & self.starts.keys()
-        found = {folded[n : n + size] for n in range(len(folded)) for size in range(1, START + 1)} & self.insides.keys()
-        maybe = set().union(*(self.starts[start] for start in begun), *(self.insides[start] for start in found))
-        return frozenset(name for name in maybe if self.groups[name].pattern.search(folded))
+def _met_in(packs: tuple[Pack, ...], texts: Sequence[str], folded: Sequence[str]) -> Iterator[list[set[str]]]:
+    """The groups that each line meets, of each pack; with those that are met only across the end of the line before,
+    where that ends no sentence."""
+    before: list[str] = []
+    for text, plain in zip(texts, folded, strict=True):
+        met, words = _met(packs, plain), plain.split()
+        if before:
+            seam, tail = _met(packs, " ".join([*before, *words[:ACROSS]])), None
+            for n, groups in enumerate(seam):
+                if groups - met[n]:
+                    tail = tail or _met(packs, " ".join(before))
+                    met[n] |= groups - tail[n]
+        yield met
+        before = [] if TERMINATED.search(text) else [*before, *words][-ACROSS:]
+
+
+def _met(packs: tuple[Pack, ...], folded: str) -> list[set[str]]:
+    """The groups of each pack that some words meet."""
+    text, index = folded.replace(" ", ""), _index(packs)
+    held = {text[n : n + size] for size in range(1, KEY + 1) for n in range(len(text))} & index.keys()
+    met: list[set[str]] = [set() for _ in packs]
+    for key in held:
+        for n, name, cues in index[key]:
+            if name not in met[n] and cues.pattern.search(text if cues.unspaced else folded):
+                met[n].add(name)
+    return met
+
+
+@functools.cache
+def _index(packs: tuple[Pack, ...]) -> dict[str, list[tuple[int, str, "_Cues"]]]:
+    """Letters that a line must hold -> cues that it may then meet, with the number of their pack and their group."""
+    found: dict[str, list[tuple[int, str, _Cues]]] = defaultdict(list)
+    for n, known in enumerate(packs):
+        for name, group in known.groups.items():
+            for cues in group:
+                found[cues.key].append((n, name, cues))
+    return dict(found)
 
 
 def _window(
-    rule: Rule, met: Sequence[frozenset[str]], at: Sequence[float], concerned: Sequence[int], start: int
+    rule: Rule, met: Sequence[set[str]], at: Sequence[float], concerned: Sequence[int], start: int
 ) -> int | None:
     """The first line at which the lines up to it, as many as the rule sees at once, hold enough of its groups.
 
@@ -122,7 +156,7 @@ def _window(
     for n, end in enumerate(concerned):
         if end < start:
             continue
-        first, together = max(start, _reach(rule, at, end)), frozenset[str]()
+        first, together = max(start, _reach(rule, at, end)), set[str]()
         while n >= 0 and concerned[n] >= first:
             together |= met[concerned[n]]
             n -= 1
@@ -144,14 +178,6 @@ def _places(texts: Sequence[str], folded: Sequence[str]) -> list[float]:
         words = max(len(plain.split()), len(plain) / 6)
         at += 1.0 if TERMINATED.search(text) else min(1.0, words / FULL)
     return found
-
-
-def check(lines: Sequence[tuple[int, str]], language: str) -> list[Hit]:
-    """The rules of any language that a script meets, its own first: it may be in another one than it says."""
-    text, own = " ".join(_fold(text) for _, text in lines), pack(language)
-    others = [locale for locale in _locales() if re.search(_LETTERS.get(locale, "[a-z]"), text)]
-    found = [pack(locale) for locale in dict.fromkeys([*([own.locale] if own else []), *others])]
-    return [hit for known in found if known for hit in known.check(lines)]
 
 
 @functools.cache
@@ -192,48 +218,44 @@ def read_pack(name: str, data: bytes) -> Pack:
     raw = parse_yaml(name, data)
     if not isinstance(raw, dict) or set(raw) != _PACK:
         raise ValueError(f"{name}: found {_keys(raw)}, expected {', '.join(sorted(_PACK))}")
-    groups: dict[str, _Group] = {}
-    starts: dict[str, set[str]] = defaultdict(set)
-    insides: dict[str, set[str]] = defaultdict(set)
+    groups: dict[str, list[_Cues]] = {}
     for group, cues in raw["cues"].items():
         if not isinstance(cues, list) or not cues or not all(isinstance(cue, str) and cue.strip() for cue in cues):
             raise ValueError(f"{name}: cues.{group}: found {cues!r}, expected a list of phrases")
-        inside = [cue for cue in cues if raw["locale"] in _UNSPACED or cue.startswith("*")]
-        whole = [cue for cue in cues if cue not in inside]
-        groups[group] = _Group(whole, inside, raw["locale"] in _UNSPACED)
-        for index, kind in ((starts, whole), (insides, inside)):
-            for cue in kind:
-                index[_first(cue, raw["locale"] in _UNSPACED)].add(group)
+        groups[group] = _by_key(cues, raw["locale"] in _UNSPACED)
     rules = tuple(_rule(f"{name}: rules[{n}]", entry, groups) for n, entry in enumerate(raw["rules"]))
     if twice := {rule.id for rule in rules if sum(rule.id == other.id for other in rules) > 1}:
         raise ValueError(f"{name}: found the id {min(twice)} twice, expected an id of its own for each rule")
     digest = hashlib.sha256(data).hexdigest()[:16]
     return Pack(locale=str(raw["locale"]), version=str(raw["version"]), digest=digest, groups=groups,
-                starts={start: frozenset(names) for start, names in starts.items()},
-                insides={start: frozenset(names) for start, names in insides.items()}, rules=rules)  # fmt: skip
+                rules=rules)  # fmt: skip
 
 
-class _Group:
-    """The cues of a group: those that begin with a word, and those that begin inside of one."""
+class _Cues:
+    """The cues of a group that are looked for where a line holds the same letters, `key`, with or without spaces."""
 
-    def __init__(self, whole: Sequence[str], inside: Sequence[str], unspaced: bool):
-        self.whole, self.inside, self.unspaced = whole, inside, unspaced
+    def __init__(self, key: str, cues: Sequence[str], unspaced: bool):
+        self.key, self.cues, self.unspaced = key, cues, unspaced
 
     @functools.cached_property
     def pattern(self) -> re.Pattern[str]:
-        """What any of them is found by; made when a line may hold one, which of most groups none does."""
+        """What any of them is found by; made when it is needed, which most never are."""
         if self.unspaced:
-            return re.compile("|".join(map(_inside, self.inside)))
-        kinds = [(r"(?<!\S)", self.whole), ("", self.inside)]  # not \b: see _ANY
+            return re.compile("|".join(map(_inside, self.cues)))
+        inside = [cue for cue in self.cues if cue.startswith("*")]
+        whole = [cue for cue in self.cues if not cue.startswith("*")]
+        kinds = [(r"(?<!\S)", whole), ("", inside)]  # not \b: see _ANY
         return re.compile(
             "|".join(rf"{before}(?:{'|'.join(map(_pattern, cues))})(?!\S)" for before, cues in kinds if cues)
         )
 
 
-def _first(cue: str, unspaced: bool) -> str:
-    """How a cue begins: what a line must hold for it to be met."""
-    part = cue.split("...")[0]
-    return (fold(part).replace(" ", "") if unspaced else fold(part.split()[0].strip("*")))[:START]
+def _by_key(cues: Sequence[str], unspaced: bool) -> list[_Cues]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for cue in cues:
+        words = [fold(word.strip("*")).replace(" ", "") for part in cue.split("...") for word in part.split()]
+        found[max(words, key=len)[:KEY]].append(cue)
+    return [_Cues(key, same, unspaced) for key, same in found.items()]
 
 
 def _pattern(cue: str) -> str:
