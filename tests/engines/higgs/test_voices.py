@@ -71,11 +71,11 @@ def test_whatever_has_sound_is_read(tmp_path: Path, suffix: str) -> None:
     assert len(one(str(path)).clip.samples) / RATE == pytest.approx(4, abs=2 * MARGIN + 0.05)
 
 
-def test_a_clip_may_lie_at_a_url() -> None:
+def test_a_clip_may_lie_at_a_url(tmp_path: Path) -> None:
     file = io.BytesIO()
     soundfile.write(file, tone(4), RATE, format="WAV")
-    fsspec.filesystem("memory").pipe_file("/clips/anna.wav", file.getvalue())
-    assert len(one("memory://clips/anna.wav").clip.samples) == 4 * RATE
+    fsspec.filesystem("memory").pipe_file(f"/{tmp_path.name}/anna.wav", file.getvalue())
+    assert len(one(f"memory://{tmp_path.name}/anna.wav").clip.samples) == 4 * RATE
 
 
 def test_a_relative_path_counts_from_where_the_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
