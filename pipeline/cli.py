@@ -199,21 +199,27 @@ def detect(
     if not 0 < threshold < 1:
         raise ConfigError(f"--threshold: found {threshold}, expected a p-value between 0 and 1, such as 1e-9")
     known = _detecting_keys(keys)
-    evidence = []
+    evidence, unmarked = [], 0
     for file in files:
-        evidence.append(examine(file, known, search=search, threshold=threshold))
+        found = examine(file, known, search=search, threshold=threshold)
+        evidence += found
+        unmarked += not any(stream.marked for stream in found)
         if as_json:
-            print(json.dumps(evidence[-1].as_dict()), flush=True)
+            for stream in found:
+                print(json.dumps(stream.as_dict()), flush=True)
     if not as_json:
-        tracks = [f.payload.hex()[4:] for e in evidence for f in e.findings[:1] if f.payload]
-        marks.show(tables.console(), evidence, look_up(Store(output), tracks) if output and tracks else {})
-    return 3 if any(e.error for e in evidence) else 0 if all(e.marked for e in evidence) else 4
+        tracks = {e.findings[0].payload.hex()[4:] for e in evidence if e.marked and e.findings[0].payload}
+        titles = look_up(Store(output), tracks) if output and tracks else {}
+        marks.show(tables.console(), evidence, titles)
+        for track in sorted(tracks - titles.keys()) if output else []:
+            print(f"{output}: no manifest of track {track} there")
+    return 3 if any(e.error for e in evidence) else 4 if unmarked else 0
 
 
 def _detecting_keys(source: str | None) -> list[Key]:
     try:
         found = read_keys(source)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"--keys: found no file {source}, expected one that dub keys new made") from None
     except (ValueError, OSError) as error:
         raise ConfigError(f"--keys: {error}") from None

@@ -338,7 +338,7 @@ def _marking_key(watermark: Watermark, url: str) -> Key:
         raise ConfigError(f"{url}: watermark.keys: found the URL {source}, expected a file on this machine")
     try:
         keys = read_keys(source)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"{url}: watermark.keys: found no file {source}, expected one; make it: "
                           f"dub keys new {source}") from None  # fmt: skip
     except (ValueError, OSError) as error:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -39,7 +40,7 @@ def test_the_exit_code_tells_whether_all_are_marked(folder: Path) -> None:
     assert done.returncode == 3
     assert "text.mp3: Invalid data found" in done.stdout
     assert "none.wav does not exist" in done.stdout
-    assert "short.wav: found 0.042 s of audio, expected at least 0.25 s" in done.stdout
+    assert "short.wav: found 1,000 samples at 24000 Hz, expected at least 0.25 s" in done.stdout
 
 
 def test_a_table_shows_where_the_mark_is(folder: Path) -> None:
@@ -102,7 +103,54 @@ def test_a_new_key_is_private_and_never_overwrites(tmp_path: Path) -> None:
 
 def test_a_url_is_read(folder: Path) -> None:
     key = Key.parse((folder / "key").read_text())
-    assert examine(f"file://{folder}/marked.ogg", [key]).marked
+    assert [found.marked for found in examine(f"file://{folder}/marked.ogg", [key])] == [True]
+
+
+def test_every_language_of_a_film_is_heard(folder: Path) -> None:
+    """The original first and the dub second, as films have them."""
+    with av.open(f"{folder}/film.mkv", "w") as film:
+        names = ("plain.flac", "marked.ogg")
+        streams = [film.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in names]
+        for stream, name in zip(streams, names, strict=True):
+            sound = (np.clip(soundfile.read(folder / name)[0], -1, 1) * 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(sound[None], format="s16", layout="mono")
+            frame.rate = RATE
+            film.mux([*stream.encode(frame), *stream.encode(None)])
+    done = dub("detect", "--keys", f"{folder}/key", f"{folder}/film.mkv")
+    assert done.returncode == 0
+    assert "(audio 1 of 2)" in done.stdout
+    assert "(audio 2 of 2)" in done.stdout
+    lines = dub("detect", "--json", "--keys", f"{folder}/key", f"{folder}/film.mkv").stdout.splitlines()
+    assert [(found["stream"], found["streams"], found["marked"]) for found in map(json.loads, lines)] == [
+        (1, 2, False),
+        (2, 2, True),
+    ]
+
+
+def test_a_damaged_file_is_heard_as_far_as_it_can_be_read(folder: Path) -> None:
+    sound = soundfile.read(folder / "marked.ogg")[0][30 * RATE :]
+    soundfile.write(folder / "whole.flac", sound, RATE)
+    data = (folder / "whole.flac").read_bytes()
+    (folder / "cut.flac").write_bytes(data[: len(data) * 9 // 10])
+    done = dub("detect", "--keys", f"{folder}/key", f"{folder}/cut.flac")
+    assert done.returncode == 3
+    assert "marked" in done.stdout
+    assert "cut.flac: Error : flac decoder lost sync" in done.stdout
+    assert "(heard as far as 0:11" in done.stdout
+
+
+def test_a_track_without_a_manifest_is_said_to_have_none(folder: Path) -> None:
+    done = dub("detect", "--keys", f"{folder}/key", "--output", f"{folder}/nothing", f"{folder}/marked.ogg")
+    assert f"{folder}/nothing: no manifest of track 0123456789ab there" in done.stdout
+
+
+@pytest.mark.parametrize("source", ["key", "folder"])
+def test_a_key_given_for_its_file_is_not_shown(folder: Path, source: str) -> None:
+    key = (folder / "key").read_text().strip()
+    done = dub("detect", "--keys", key if source == "key" else f"{folder}/{key}", f"{folder}/plain.flac")
+    assert done.returncode == 2
+    assert "--keys: found a key itself, expected the name of a file that holds it" in done.stderr
+    assert key not in done.stdout + done.stderr
 
 
 def finding(**facts: Any) -> Finding:

@@ -39,7 +39,7 @@ def test_a_track_leads_back_to_its_manifest(make_job: MakeJob, delivery: dict[st
     assert job.key
     manifest = json.loads((folder / "manifest.json").read_text())
     assert json.loads((folder / "report.json").read_text())["figures"]["watermark_p"] < 1e-9
-    evidence = examine(f"{folder}/dub.{job.delivery.format}", [Key.new(), job.key])
+    [evidence] = examine(f"{folder}/dub.{job.delivery.format}", [Key.new(), job.key])
     assert evidence.marked
     assert evidence.findings[0].key == job.key.name == manifest["watermark"]["key"]
     assert evidence.findings[1].p > 1e-6

@@ -32,14 +32,26 @@ def decode(source: Source, rate: int | None = None, mono: bool = True) -> tuple[
     return resample(samples, found, rate or found), rate or found
 
 
-def blocks(source: Source) -> Iterator[tuple[Samples, int]]:
+def blocks(source: Source, stream: int = 0) -> Iterator[tuple[Samples, int]]:
     """The sound of a file in blocks of float32 (n, channels), each with its rate in Hz; at least one.
 
-    ValueError naming the fault for what is no audio, as soon as it is met.
+    `stream` counts from 0 among the audio streams of a film. ValueError naming the fault for what is no audio, as
+    soon as it is met.
     """
     with _opened(source) as (file, name):
         sound = _soundfile(file)
-        yield from _read(sound, name) if sound else _av(file, name)
+        yield from _read(sound, name) if sound else _av(file, name, stream)
+
+
+def streams(source: Source) -> int:
+    """How many audio streams a file has, at least one. ValueError naming the fault for what is no audio."""
+    with _opened(source) as (file, name):
+        if _soundfile(file):
+            return 1
+        with _probed(file, name) as container:
+            if not container.streams.audio:
+                raise ValueError(f"{name}: no audio stream")
+            return len(container.streams.audio)
 
 
 def duration(source: Source) -> float:
@@ -99,18 +111,18 @@ def _read(sound: soundfile.SoundFile, name: str) -> Iterator[tuple[Samples, int]
             except soundfile.LibsndfileError as fault:
                 raise ValueError(f"{name}: {fault.error_string}") from fault
             count += len(samples)
+            yield np.asarray(samples, np.float32), sound.samplerate
             if len(samples) < BLOCK and count != sound.frames:
                 raise ValueError(f"{name}: damaged, {count} of {sound.frames} samples can be read")
-            yield np.asarray(samples, np.float32), sound.samplerate
             if not len(samples):
                 return
 
 
-def _av(file: BinaryIO, name: str) -> Iterator[tuple[Samples, int]]:
+def _av(file: BinaryIO, name: str, number: int) -> Iterator[tuple[Samples, int]]:
     with _probed(file, name) as container:
         if not container.streams.audio:
             raise ValueError(f"{name}: no audio stream")
-        stream = container.streams.audio[0]
+        stream = container.streams.audio[number]
         resampler = AudioResampler(format="flt", layout=stream.layout, rate=stream.rate)
         found = False
         try:

@@ -18,11 +18,11 @@ PLACES = 4  # spans written out
 
 
 def show(console: Console, evidence: Sequence["Evidence"], titles: dict[str, dict[str, Any]]) -> None:
-    """A row for each file; `titles` maps ids of tracks to manifests."""
+    """A row for each file, or audio stream of a film; `titles` maps ids of tracks to manifests."""
     made = table("", "file", "mark", ">p", "key", "track", "layer", "change", "0 " + " " * (LINE - 5) + "end", "where")
     for file in evidence:
-        if file.error:
-            made.add_row(Text(file.file), Text("unreadable", style="red"))
+        if not file.findings:
+            made.add_row(Text(file.name), Text("unreadable", style="red"))
             continue
         best = file.findings[0]
         verdict = Text("marked", style="green") if file.marked else Text("not found", style="yellow")
@@ -31,15 +31,16 @@ def show(console: Console, evidence: Sequence["Evidence"], titles: dict[str, dic
         named = f"{manifest['title']}/{manifest['language']}" if manifest else track
         told = [best.key[:8], named, best.layer, _change(best.tempo, best.pitch, best.polarity)]
         where = [_line(file), _where(file)]
-        made.add_row(Text(file.file), verdict, _p(best.p), *(told + where if file.marked else []))
+        made.add_row(Text(file.name), verdict, _p(best.p), *(told + where if file.marked else []))
     console.print(made)
     for file in evidence:
         if file.error:
-            console.print(Text(f"{file.file}: {file.error}"), soft_wrap=True)
+            heard = f" (heard as far as {clock(file.seconds)})" if file.findings else ""
+            console.print(Text(f"{file.name}: {file.error}{heard}"), soft_wrap=True)
 
 
 def _p(p: float) -> str:
-    return f"{p:.2f}" if p > 0.01 else f"1e{math.floor(math.log10(p))}" if p > 1e-300 else "< 1e-300"
+    return f"{p:.2f}" if p > 0.01 else f"{p:.0e}".replace("e-0", "e-") if p > 1e-300 else "< 1e-300"
 
 
 def _change(tempo: float, pitch: float, polarity: int) -> str:

@@ -19,6 +19,7 @@ from pipeline.watermark.spectrum import BINS, HOP, RATE, resample
 THRESHOLD = 1e-9  # p-value under which audio counts as marked
 WINDOW, STRIDE = 10, 5  # seconds compared at once, and from one window to the next
 SHORTEST = 0.25  # seconds
+SIDE = 1e-4  # energy of the difference of two channels, against their mean's, from which it is looked at too
 RATES = (4_000, 192_000)
 
 # Lags that count as independent, measured on wrong keys: tests/watermark/test_null.py holds them to it.
@@ -69,6 +70,8 @@ class _Best:
     tempo: float = 1.0
     pitch: float = 1.0
     payload: payloads.Payload | None = None
+    strength: float = 0.0  # of the peak that `soft` was read at
+    soft: np.ndarray | None = None  # evidence for coded bits
 
     def offer(self, log_p: float, layer: str, **facts: object) -> None:
         log_p += math.log(self.tests)
@@ -102,23 +105,28 @@ class Detector:
 
     def __init__(self, rate: int, keys: Key | Sequence[Key], *, search: str = "fast"):
         """`rate` in Hz, 4,000 to 192,000; `search` "fast", or "forensic": other speeds and pitches too. ValueError."""
-        check_rate(rate, *RATES)
+        rate = check_rate(rate, *RATES)
         if search not in SEARCHES:
             raise ValueError(f"found search {search!r}, expected one of {', '.join(SEARCHES)}")
         self._keys = [keys] if isinstance(keys, Key) else list(keys)
         if not self._keys:
             raise ValueError("found no key, expected at least one")
+        if other := [key for key in self._keys if not isinstance(key, Key)]:
+            raise ValueError(f"found a {type(other[0]).__name__} for a key, expected Key: Key.parse(text) makes one")
         self._rate, self._search = rate, search
         self._tracks = [_Track() for _ in self._keys]
-        self._waiting = Queue(np.zeros(0, np.float32))
+        self._waiting = Queue(np.zeros((0, 2), np.float32))  # the mean of all channels, half the difference of two
         self._start = self._fresh = 0  # first sample that waits, and how many no window has held yet
 
     def add(self, samples: np.ndarray) -> None:
         """Floats (n,) or (n, channels). Raises ValueError."""
         check_samples(samples)
-        mono = samples if samples.ndim == 1 else samples.mean(axis=1)
-        self._waiting.append(mono.astype(np.float32))
-        self._fresh += len(mono)
+        heard = np.zeros((len(samples), 2), np.float32)
+        heard[:, 0] = samples if samples.ndim == 1 else samples.mean(axis=1)
+        if samples.ndim == 2 and samples.shape[1] == 2:
+            heard[:, 1] = (samples[:, 0] - samples[:, 1]) / 2
+        self._waiting.append(heard)
+        self._fresh += len(heard)
         window, stride = WINDOW * self._rate, STRIDE * self._rate
         while len(self._waiting) > window:
             self._look(self._waiting.first(window))
@@ -129,8 +137,8 @@ class Detector:
     def findings(self) -> list[Finding]:
         """One for each key, the best first. Raises ValueError for audio that is too short. The stream then ends."""
         if not any(track.windows for track in self._tracks) and len(self._waiting) < SHORTEST * self._rate:
-            seconds = len(self._waiting) / self._rate
-            raise ValueError(f"found {seconds:.3f} s of audio, expected at least {SHORTEST} s")
+            size = f"{len(self._waiting):,} samples at {self._rate} Hz"
+            raise ValueError(f"found {size}, expected at least {SHORTEST} s")
         if self._fresh > 0:
             self._look(self._waiting.last(WINDOW * self._rate))
             self._fresh = 0
@@ -138,10 +146,17 @@ class Detector:
         return sorted(found, key=lambda finding: finding.p)
 
     def _look(self, samples: np.ndarray) -> None:
-        piece = Piece(resample(samples, self._rate, RATE))
+        """Compares one window (n, 2) with every key, its mean and, where it has one, its difference."""
+        mean, difference = samples.T
+        sides = [mean, difference] if difference @ difference > SIDE * (mean @ mean) else [mean]
+        pieces = [Piece(resample(np.ascontiguousarray(side), self._rate, RATE)) for side in sides]
         start = self._start / self._rate
         for key, track in zip(self._keys, self._tracks, strict=True):
-            best = _compare(piece, reference(key), track, self._search, self._start == 0)
+            found = [_compare(piece, reference(key), track, self._search, self._start == 0) for piece in pieces]
+            best = min(found, key=lambda one: one.log_p)
+            best.log_p += math.log(len(found))
+            if best.soft is not None:
+                track.soft += best.soft
             track.windows.append((start, start + len(samples) / self._rate, best))
 
     def _finding(self, key: Key, track: _Track) -> Finding:
@@ -176,7 +191,7 @@ def chance(log_p: float) -> float:
 
 
 def _compare(piece: Piece, keyed: Reference, track: _Track, search: str = "fast", first: bool = True) -> _Best:
-    """The evidence in one window, the `first` of a file or not; adds what it says of the payload to the track's."""
+    """The evidence in one window, the `first` of a file or not."""
     best = _Best(TESTS[search])
     if piece.view(LOOKS[0]).energy <= 0:
         return best
@@ -211,7 +226,7 @@ def _weigh(
 ) -> None:  # fmt: skip
     """What the best peaks near there say, out of so many independent lags."""
     gate = math.log(lags / PASSING)
-    for rank, (lag, strength) in enumerate(_peaks(found, near, gate, sway)):
+    for lag, strength in _peaks(found, near, gate, sway):
         angle = float(np.angle(found[lag]))
         best.offer(math.log(lags) - strength, "phase", lag=lag, angle=angle)
         if strength < gate:
@@ -232,8 +247,8 @@ def _weigh(
         over = both - gate
         joint = math.log(lags) - both + math.log1p(over + over**2 / 2)
         best.offer(joint, "joint", lag=lag, angle=angle)
-        if rank == 0:
-            track.soft += bits
+        if strength > best.strength:
+            best.strength, best.soft = strength, bits
         if payload:
             best.payload = payload
             return

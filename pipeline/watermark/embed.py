@@ -4,8 +4,6 @@ After Arnold, Baum and Voessing, "A phase modulation audio watermarking techniqu
 docs/watermark.md has the formulas.
 """
 
-import math
-
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d, uniform_filter1d
 
@@ -39,7 +37,7 @@ class Embedder:
 
     def __init__(self, rate: int, key: Key, payload: Payload, *, strength: float = 1.0):
         """`rate` in Hz, 8,000 to 192,000; `strength` 0.5 to 2. Raises ValueError for others."""
-        check_rate(rate, *RATES)
+        rate = check_rate(rate, *RATES)
         if not STRENGTHS[0] <= strength <= STRENGTHS[1]:
             raise ValueError(f"found strength {strength}, expected {STRENGTHS[0]} to {STRENGTHS[1]}")
         self._rate, self._strength = rate, strength
@@ -49,27 +47,34 @@ class Embedder:
         self._edge = rate // 5 if rate % 5 == 0 else rate  # around a block: whole at both rates, longer than any reach
         self._block = BLOCK * rate
         self._waiting: Queue | None = None  # from `edge` before the next block on
+        self._ended = False
         self._at = 0  # blocks marked
         self._shape: tuple[int, ...] = ()  # of one sample, as given
         self._type: np.dtype = np.dtype(np.float32)
 
     def process(self, samples: np.ndarray) -> np.ndarray:
-        """Takes floats (n,) or (n, channels) in [-1, 1] and gives out what is ready, in the same shape and type."""
+        """Takes floats (n,) or (n, channels) in [-1, 1] and gives out what is ready, in the same shape and type.
+
+        Raises ValueError for others, for another shape or type than before, and after `flush`.
+        """
+        if self._ended:
+            raise ValueError("found more samples after flush(), expected a new Embedder for them")
         check_samples(samples)
         if self._waiting is None:
             self._shape, self._type = samples.shape[1:], samples.dtype
             self._waiting = Queue(np.zeros((self._edge, *self._shape), self._type))
         if (samples.shape[1:], samples.dtype) != (self._shape, self._type):
-            found, before = (f"{t} in {math.prod(s)} channels" for t, s in
+            found, before = (f"{t} of shape (n,{f' {s[0]}' if s else ''})" for t, s in
                              ((samples.dtype, samples.shape[1:]), (self._type, self._shape)))  # fmt: skip
             raise ValueError(f"found {found}, expected {before} as in the block before")
         self._waiting.append(samples)
         return self._ready()
 
     def flush(self) -> np.ndarray:
-        """The rest. The embedder is then at its end."""
-        if self._waiting is None:
-            return np.zeros(0, np.float32)
+        """The rest. The embedder is then at its end, and gives out nothing more."""
+        if self._waiting is None or self._ended:
+            return np.zeros((0, *self._shape), self._type)
+        self._ended = True
         rest = max(0, len(self._waiting) - self._edge)
         self._waiting.append(np.zeros((self._block + self._edge, *self._shape), self._type))
         return self._ready()[:rest]

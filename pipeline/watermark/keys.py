@@ -30,8 +30,9 @@ class Key:
     secret: bytes
 
     def __post_init__(self) -> None:
-        if len(self.secret) != SIZE:
-            raise ValueError(f"a watermark key has {SIZE} bytes, this one has {len(self.secret)}")
+        if not isinstance(self.secret, bytes) or len(self.secret) != SIZE:
+            found = len(self.secret) if isinstance(self.secret, bytes) else f"a {type(self.secret).__name__}"
+            raise ValueError(f"a watermark key has {SIZE} bytes, this one has {found}")
 
     def __repr__(self) -> str:
         return f"Key({self.name[:4]}…)"
@@ -101,6 +102,8 @@ def read_keys(source: str | Path | None, environ: Mapping[str, str] = os.environ
     if source is None:
         texts = re.split(r"[\s,]+", environ.get(VARIABLE, ""))
         places = [(f"{VARIABLE}, key {number}", text) for number, text in enumerate(filter(None, texts), 1)]
+    elif PREFIX in str(source):
+        raise ValueError("found a key itself, expected the name of a file that holds it")
     else:
         lines = Path(source).read_text("utf-8-sig", errors="replace").splitlines()
         bare = [(f"{source}, line {number}", line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]

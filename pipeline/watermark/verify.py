@@ -22,8 +22,7 @@ class Verifier:
 
     def __init__(self, rate: int, key: Key, payload: Payload):
         """`rate` in Hz, 4,000 to 192,000. Raises ValueError."""
-        check_rate(rate, *RATES)
-        self._rate = rate
+        self._rate = check_rate(rate, *RATES)
         keyed = reference(key)
         self._parts = (keyed.pilot_spectrum, keyed.spectrum(payload) - keyed.pilot_spectrum)
         self._waiting = Queue(np.zeros(0, np.float32))

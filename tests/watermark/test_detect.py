@@ -104,11 +104,15 @@ def test_a_mark_lives_through_noise(marked, key, payload):
     assert (finding.marked, finding.payload) == (True, payload)
 
 
-def test_stereo_is_heard_as_its_mean(marked, spoken, key, payload):
-    both = np.stack([marked(24000, 8.0), 0.5 * spoken(24000, 10.0)[: 8 * 24000]], axis=1)
-    finding = one(both, 24000, key)
-    assert (finding.marked, finding.payload) == (True, payload)
-    assert finding == one(both.mean(axis=1), 24000, key)
+def test_stereo_is_heard_as_its_mean_and_as_its_difference(marked, spoken, key, payload):
+    voice, other = marked(24000, 2.0), 0.5 * spoken(24000, 10.0)[: 2 * 24000]
+    for left, right in ((voice, other), (voice, -voice), (other + voice, other - voice)):
+        both = np.stack([left, right], axis=1)
+        finding = one(both, 24000, key)
+        assert (finding.marked, finding.payload) == (True, payload)
+        alone = min(one(both @ side, 24000, key).p for side in ([0.5, 0.5], [0.5, -0.5]))
+        assert finding.p == pytest.approx(2 * alone)  # one more was tried
+    assert one(np.stack([voice, voice], axis=1), 24000, key) == one(voice, 24000, key)
 
 
 @pytest.mark.parametrize("seconds", [0.3, 10.0, 10.05, 14.0, 30.0])
@@ -201,9 +205,9 @@ def test_a_constant_holds_no_mark(level, key):
 
 def test_the_shortest_piece(marked, key):
     assert one(marked(16000, 8.0)[:4000], 16000, key).p > 0
-    with pytest.raises(ValueError, match=r"^found 0\.100 s of audio, expected at least 0\.25 s$"):
+    with pytest.raises(ValueError, match=r"^found 1,600 samples at 16000 Hz, expected at least 0\.25 s$"):
         detect(marked(16000, 8.0)[:1600], 16000, key)
-    with pytest.raises(ValueError, match=r"^found 0\.000 s of audio, expected at least 0\.25 s$"):
+    with pytest.raises(ValueError, match=r"^found 0 samples at 16000 Hz, expected at least 0\.25 s$"):
         Detector(16000, key).findings()
 
 
@@ -233,3 +237,5 @@ def test_other_searches_and_no_keys_are_refused(key):
         Detector(16000, key, search="slow")
     with pytest.raises(ValueError, match=r"^found no key, expected at least one$"):
         Detector(16000, [])
+    with pytest.raises(ValueError, match=r"^found a str for a key, expected Key: Key\.parse\(text\) makes one$"):
+        Detector(16000, [key, key.text()])

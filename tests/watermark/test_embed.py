@@ -1,5 +1,7 @@
 """Marking: the same however a stream is cut, silent where it was silent, and well under the speech."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -212,6 +214,7 @@ def bad(**at):
         (bad(nan=(7, 0)), "found a sample that is not a finite number, the first at 7"),
         (bad(inf=(99, 1), nan=(98, 1)), "found a sample that is not a finite number, the first at 98"),
         (bad(inf=3)[:, 0].astype(np.float64), "found a sample that is not a finite number, the first at 3"),
+        (np.array([0, 1e6, -1e30, np.nan]), "found a sample of size 1e\\+30, the first at 2"),
         (np.zeros(100, np.int16), "found int16 samples, expected float32 or 64"),
         (np.zeros(100, np.float16), "found float16 samples, expected float32 or 64"),
         (np.zeros(100, np.complex64), "found complex64 samples, expected float32 or 64"),
@@ -232,18 +235,28 @@ def test_what_is_no_sound_is_refused(samples, wrong, key, payload):
 @pytest.mark.parametrize(
     ("block", "found"),
     [
-        (np.zeros(10), "float64 in 1 channels"),
-        (np.zeros((10, 1)), "float64 in 1 channels"),
-        (np.zeros((10, 3)), "float64 in 3 channels"),
-        (np.zeros((10, 2), np.float32), "float32 in 2 channels"),
+        (np.zeros(10), "float64 of shape (n,)"),
+        (np.zeros((10, 1)), "float64 of shape (n, 1)"),
+        (np.zeros((10, 3)), "float64 of shape (n, 3)"),
+        (np.zeros((10, 2), np.float32), "float32 of shape (n, 2)"),
     ],
 )
 def test_a_change_of_channels_or_type_is_refused(block, found, key, payload):
     embedder = Embedder(16000, key, payload)
     embedder.process(np.zeros((10, 2)))
-    with pytest.raises(ValueError, match=f"^found {found}, expected float64 in 2 channels as in the block before$"):
+    told = re.escape(f"found {found}, expected float64 of shape (n, 2) as in the block before")
+    with pytest.raises(ValueError, match=f"^{told}$"):
         embedder.process(block)
     assert embedder.flush().shape == (10, 2)
+
+
+def test_after_the_end_there_is_nothing_more(key, payload):
+    embedder = Embedder(16000, key, payload)
+    embedder.process(np.zeros((10, 2)))
+    assert len(embedder.flush()) == 10
+    assert embedder.flush().shape == (0, 2)
+    with pytest.raises(ValueError, match=r"^found more samples after flush\(\), expected a new Embedder"):
+        embedder.process(np.zeros((10, 2)))
 
 
 @pytest.mark.parametrize("rate", [0, -16000, 4000, 7999, 192_001, 24000.5, 24000.0, "24000", None])
