@@ -7,6 +7,7 @@ FOLDER holds FLAC files named SPEAKER-CHAPTER-NUMBER, as in LibriSpeech.
 
 import argparse
 import platform
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -136,18 +137,21 @@ def search(speech: Path) -> None:
 
 
 def rules(speech: Path) -> None:
-    """Scripts that are blocked: examples in short lines, paraphrases, scams by others; ordinary lines refused.
+    """Scripts blocked: examples in short lines or disguised, paraphrases, scams by others; ordinary lines refused.
 
     Ordinary lines are held against the packs of all languages, as a job does; the others against their own.
     """
     totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    print("| language | in short lines | paraphrases | other scams, seen | unseen | ordinary lines refused |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| language | in short lines | disguised | paraphrases | other scams, seen | unseen | ordinary lines refused |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for language in LANGUAGES:
         found = pack(language)
         assert found is not None
         sets = {
             "cut": [{"script": _cut(script, language)} for rule in found.rules for script in rule.blocked],
+            "disguised": [{"script": d} for rule in found.rules for script in rule.blocked for d in _disguised(script)],
             "paraphrases": yaml.safe_load((CORPUS / f"paraphrases/{language}.yaml").read_text()),
             **yaml.safe_load((CORPUS / f"heldout/{language}.yaml").read_text()),
         }
@@ -176,11 +180,21 @@ def _cut(script: Sequence[str], language: str) -> list[str]:
     return [" ".join(line[n : n + 3]) for line in words for n in range(0, len(line), 3)]
 
 
+def _disguised(script: Sequence[str]) -> list[list[str]]:
+    """With hyphens in its words, with an enclosing mark after each, with "Hm." and three empty cues after each line."""
+    return [
+        [re.sub(r"\w{4,}", lambda word: f"{word[0][:2]}-{word[0][2:]}", line) for line in script],
+        [re.sub(r"\w{3,}", lambda word: f"{word[0]}\u20dd", line) for line in script],
+        [text for line in script for text in (line, "Hm.")],
+        [text for line in script for text in (line, *["\u3164."] * 3)],
+    ]
+
+
 def _blocked(found: Pack, script: list[str]) -> list[str]:
     return [hit.rule for hit in found.check(list(enumerate(script, 1))) if hit.severity == "block"]
 
 
-SETS = ("cut", "paraphrases", "dev", "test")
+SETS = ("cut", "disguised", "paraphrases", "dev", "test")
 PARTS: dict[str, Callable[[Path], None]] = {"encoder": encoder, "takes": takes, "search": search, "rules": rules}
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline import lists
+from pipeline import lists, notice
 from pipeline.config import Job
 from pipeline.model import Problem, Utterance
 from pipeline.safety.override import Override, OverrideError, read_override
@@ -23,12 +23,15 @@ def rule(
     """
     problems: list[Problem] = []
     rulings: list[Ruling] = []
-    for hit in check([(said.place, said.text) for said in spoken], language) if job.rules is not None else ():
+    written = [said for said in spoken if said.id != notice.ID]  # the script itself, which is all that was reviewed
+    for hit in _hits(spoken, language) if job.rules is not None else ():
         if hit.severity != "block":
             problems.append(_problem(hit, file, "read it before it is delivered", "note"))
             rulings.append((hit.rule, hit.places, ""))
             continue
         override, told = _overridden(hit, job, sha256)
+        if override is not None and len(written) < len(spoken) and hit not in _hits(written, language):
+            override, told = None, "; an override is for the script, and not for the notice"
         if override is None:
             problems.append(_problem(hit, file, f"a script without {hit.family}; docs/rules.md{told}", "error"))
         else:
@@ -36,6 +39,10 @@ def rule(
             problems.append(_problem(hit, file, why, "note"))
             rulings.append((hit.rule, hit.places, override.id))
     return problems, rulings
+
+
+def _hits(spoken: Sequence[Utterance], language: str) -> list[Hit]:
+    return check([(said.place, said.text) for said in spoken], language)
 
 
 def state(job: Job, language: str, rulings: Sequence[Ruling]) -> str | dict[str, Any]:

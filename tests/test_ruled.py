@@ -68,6 +68,17 @@ def test_an_override_lets_this_script_pass_and_is_written_down(make_job: MakeJob
     assert "en.relative-in-distress" in refusal(path)
 
 
+def test_an_override_is_of_the_script_and_not_of_the_spoken_notice(make_job: MakeJob, tmp_path: Path) -> None:
+    rules = {"reviewers": [KEY.public], "overrides": ["override.json"]}
+    scam = "Grandma, I had an accident and they put me in jail. Send the bail money right now, and don't tell Dad."
+    for notice, refused in (("These voices are synthetic.", False), (scam, True)):
+        path = make_job({"a": {"en.srt": SCAM}}, rules=rules, disclosure={"notice": {"en": notice}})
+        signed(tmp_path, tmp_path / "a.en.srt")
+        told = refusal(path)
+        assert ("an override is for the script, and not for the notice" in told) == refused
+        assert bool(told) == refused
+
+
 @pytest.mark.parametrize(
     ("changes", "key", "reason"),
     [

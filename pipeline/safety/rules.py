@@ -14,18 +14,20 @@ from typing import Any
 import langcodes
 
 from pipeline.parse import parse_yaml
-from pipeline.safety.fold import fold
+from pipeline.safety.fold import fold, rejoined
 from pipeline.text.script import TERMINATED
 
 WITHIN = 8  # lines over which the cues of a rule may lie, where it does not say
 ACROSS = 6  # words before and after a line's end over which a phrase is looked for
 FULL = 6  # words of a whole line
+CURT = 2  # words of a line that a phrase runs on over, although it ends a sentence. Send. The. Bail.
 KEY = 5  # letters of a cue's longest word that a line must hold somewhere before the cue is looked for
 SEVERITIES = ("block", "review")
 _ANY = r"\S*"  # not \w: the vowel signs of Indic scripts are no word characters
 _KEYS = {"id", "family", "severity", "cues", "meet", "need", "within", "examples"}
 _PACK = {"version", "locale", "cues", "rules"}
 _UNSPACED = ("zh", "ja", "th", "lo", "km", "my")  # languages written without spaces: a cue may stand inside of a word
+_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff]")  # their letters
 
 
 # Letters without which a script cannot meet a pack; of the others, Latin ones.
@@ -109,10 +111,12 @@ def _check(packs: tuple[Pack, ...], places: Sequence[int], texts: Sequence[str],
 
 def _met_in(packs: tuple[Pack, ...], texts: Sequence[str], folded: Sequence[str]) -> Iterator[list[set[str]]]:
     """The groups that each line meets, of each pack; with those that are met only across the end of the line before,
-    where that ends no sentence."""
+    where that ends no sentence or holds a word or two."""
     before: list[str] = []
     for text, plain in zip(texts, folded, strict=True):
         met, words = _met(packs, plain), plain.split()
+        if (whole := rejoined(text)) != text:
+            met = [a | b for a, b in zip(met, _met(packs, fold(whole)), strict=True)]
         if before:
             seam, tail = _met(packs, " ".join([*before, *words[:ACROSS]])), None
             for n, groups in enumerate(seam):
@@ -120,7 +124,7 @@ def _met_in(packs: tuple[Pack, ...], texts: Sequence[str], folded: Sequence[str]
                     tail = tail or _met(packs, " ".join(before))
                     met[n] |= groups - tail[n]
         yield met
-        before = [] if TERMINATED.search(text) else [*before, *words][-ACROSS:]
+        before = [] if TERMINATED.search(text) and len(words) > CURT else [*before, *words][-ACROSS:]
 
 
 def _met(packs: tuple[Pack, ...], folded: str) -> list[set[str]]:
@@ -171,13 +175,18 @@ def _reach(rule: Rule, at: Sequence[float], end: int) -> int:
 
 
 def _places(texts: Sequence[str], folded: Sequence[str]) -> list[float]:
-    """How many lines lie before each. A line that ends no sentence counts by its words: it may have been cut up."""
+    """How many lines lie before each. One that ends no sentence counts by its words, for it may have been cut up; and
+    so does a short word alone, for it may have been put in between."""
     found, at = [], 0.0
     for text, plain in zip(texts, folded, strict=True):
         found.append(at)
         words = max(len(plain.split()), len(plain) / 6)
-        at += 1.0 if TERMINATED.search(text) else min(1.0, words / FULL)
+        at += 1.0 if TERMINATED.search(text) and not _lonely(plain) else min(1.0, words / FULL)
     return found
+
+
+def _lonely(plain: str) -> bool:
+    return " " not in plain and len(plain) <= (2 if _SPACELESS.search(plain) else 7)
 
 
 @functools.cache

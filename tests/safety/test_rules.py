@@ -1,5 +1,6 @@
 """Rules for scripts: every example, the tricks, windows, and ordinary dialogue that passes."""
 
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -73,6 +74,34 @@ def test_what_is_neither_seen_nor_spoken_does_not_help(unseen: str) -> None:
     text = "We saw suspicious activity. Please read me the six digit code."
     hidden = " ".join(unseen + word[:2] + unseen + word[2:] for word in text.split())
     assert [hit.rule for hit in of("en").check([(7, hidden)])] == ["en.credentials"]
+
+
+@pytest.mark.parametrize("mark", ["\u20dd", "\u0488", "\u0f2a", "\u17d1", "\u0870", "\u2776"])
+@pytest.mark.parametrize("place", ["before", "inside", "after"])
+def test_letters_and_marks_that_no_voice_speaks_do_not_help(mark: str, place: str) -> None:
+    """Enclosing and foreign marks, half digits, letters of another script: in an English word they are silent."""
+    cut = {"before": 0, "inside": 2, "after": 99}[place]
+    text = "We saw suspicious activity. Please read me the six digit code."
+    hidden = re.sub(r"\w+", lambda word: word[0][:cut] + mark + word[0][cut:], text)
+    assert [hit.rule for hit in of("en").check([(7, hidden)])] == ["en.credentials"]
+
+
+@pytest.mark.parametrize("fillers", [["\u3164."] * 3, ["…"] * 9, ["Hm."], ["Ah!"]])
+def test_words_put_in_between_do_not_help(fillers: list[str]) -> None:
+    script = [text for line in SCAM for text in (line, *fillers)]
+    assert [hit.rule for hit in of("en").check(numbered(script))] == ["en.relative-in-distress"]
+
+
+@pytest.mark.parametrize("mark", ["-", "\u2011", ".", "·", "*"])
+def test_words_cut_by_hyphens_and_stops_are_read_whole(mark: str) -> None:
+    cut = [re.sub(r"\b([a-z]{2})([a-z]{2,})", rf"\1{mark}\2", line) for line in SCAM]
+    assert sum(mark in line for line in cut) >= 3
+    assert [hit.rule for hit in of("en").check(numbered(cut))] == ["en.relative-in-distress"]
+
+
+def test_a_sentence_of_one_word_ends_no_phrase() -> None:
+    words = [f"{word.strip('.,')}." for line in SCAM for word in line.split()]
+    assert [hit.rule for hit in of("en").check(numbered(words))] == ["en.relative-in-distress"]
 
 
 @pytest.mark.parametrize("language", ["en", "en-GB", "eng", "cy", "de", "tlh", "x"])
