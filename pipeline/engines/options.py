@@ -2,18 +2,24 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import langcodes
 
+NO_RECORDING = "no recording to clone: such voices need a consent, and an engine that clones, as higgs does"
 FIXED = ("input", "model", "voice", "response_format", "speed")  # fields that parameters may not set
 # Fields by which speech servers take a recording, or what was heard in one, to clone the voice of.
 _CLIP = re.compile(
-    r"(?i)^ref_|_ref$|reference|speaker_wav|voice_(file|clip|sample)|embedding|clon(e|ing)|^audio$|(^|_)audio_"
-    r"(prompt|url|path|file|base64)|prompt_(audio|wav|speech)"
+    r"(?i)(^|_)refer|(^|_)ref(_|$)|(^|_)(wav|audio|xvector)(_|$)|(speaker|spk|voice|prompt|speech)_(file|clip|sample|path)"
+    r"|(^|_)emb(edding)?s?(_|$)|clon(e|ing)|^samples?$"
 )
+# Text that is a recording's address, its file's name, or itself in letters.
+_RECORDING = re.compile(
+    r"(?i)://|^data:|\.(wav|mp3|m4a|aac|flac|ogg|opus|webm|pt|pth|npy|npz|safetensors)\b|[a-z0-9+/=_-]{128}"
+)
+VALUES, LETTERS = 64, 4000  # at most, of all parameters together: an embedding is a voice as well
 
 
 def wrong(name: str, found: str, expected: str) -> ValueError:
@@ -52,7 +58,11 @@ def voices(voices: Any) -> list[str]:
     expected = "a list of the names of the server's voices"
     if not isinstance(voices, (list, tuple)) or not voices:
         raise wrong("voices", repr(voices) if voices else "nothing", expected)
-    return list(dict.fromkeys(text("voices", voice, expected) for voice in voices))
+    names = list(dict.fromkeys(text("voices", voice, expected) for voice in voices))
+    for name in names:
+        if _RECORDING.search(name):
+            raise wrong("voices", repr(name)[:60], f"{expected}: {NO_RECORDING}")
+    return names
 
 
 def languages(languages: Any) -> dict[str, str]:
@@ -76,16 +86,21 @@ def field(name: str, value: Any) -> str:
     field = text(name, value, 'the name of a field, or ""', empty=True)
     if field in (*FIXED, "seed"):
         raise wrong(name, repr(field), f"a field that is none of {', '.join(FIXED)}, seed")
+    if _CLIP.search(field):
+        raise wrong(name, repr(field), NO_RECORDING)
     return field
 
 
-def _carries(value: Any) -> bool:
-    """Whether a value may bring a recording: by its address, or itself in letters."""
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Numbers and texts in a value of JSON, each with the name that it stands under."""
     if isinstance(value, dict):
-        return any(_CLIP.search(str(name)) or _carries(inner) for name, inner in value.items())
-    if isinstance(value, list):
-        return len(value) > 64 or any(map(_carries, value))  # an embedding is a voice as well
-    return isinstance(value, str) and ("://" in value or value.startswith("data:") or len(value) > 2000)
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner, name)
+    else:
+        yield name, value
 
 
 def parameters(parameters: Any, taken: Sequence[str]) -> dict[str, Any]:
@@ -100,10 +115,13 @@ def parameters(parameters: Any, taken: Sequence[str]) -> dict[str, Any]:
         fields = json.loads(json.dumps(fields, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise wrong("parameters", str(error), "what JSON can hold") from None
-    for name, value in fields.items():
-        if _CLIP.search(name) or _carries(value):
-            raise wrong(f"parameters.{name}", repr(value)[:60], "no recording to clone: such voices need a consent, "
-                        "and an engine that clones, as higgs does")  # fmt: skip
+    leaves = list(_leaves(fields))
+    for name, value in leaves:
+        if any(map(_CLIP.search, name.split("."))) or (isinstance(value, str) and _RECORDING.search(value)):
+            raise wrong(f"parameters.{name}", repr(value)[:60], NO_RECORDING)
+    if len(leaves) > VALUES or len(json.dumps(fields)) > LETTERS:
+        raise wrong("parameters", f"{len(leaves)} values in {len(json.dumps(fields)):,} letters",
+                    f"at most {VALUES} in {LETTERS:,}: {NO_RECORDING}")  # fmt: skip
     seed = fields.get("seed", 0)
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31):
         raise wrong("parameters.seed", repr(seed), "a whole number from 0 to 2147483647, or null to send none")

@@ -241,9 +241,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"parameters": {"language": "fr"}}, "parameters: found 'language', expected no field that is set"),
     ({"parameters": {"ref_audio": "anna"}}, "parameters.ref_audio: found 'anna', expected no recording to clone"),
     ({"parameters": {"task": "https://x/a.wav"}}, "parameters.task: found 'https://x/a.wav', expected no recording"),
-    ({"parameters": {"extra": {"speaker_embedding": [0.1]}}}, "parameters.extra: found {'speaker_embedding'"),
-    ({"parameters": {"extra": [0.1] * 256}}, "parameters.extra: found [0.1, 0.1"),
-    ({"parameters": {"extra": ["data:audio/wav;base64,UklGRg"]}}, "parameters.extra: found ['data:audio/wav"),
+    ({"parameters": {"task": "/data/A.WAV"}}, "parameters.task: found '/data/A.WAV', expected no recording"),
+    ({"parameters": {"extra": {"speaker_embedding": [0.1]}}}, "parameters.extra.speaker_embedding: found 0.1"),
+    ({"parameters": {"extra": [[0.1] * 33, [0.2] * 32]}}, "parameters: found 65 values in"),
+    ({"parameters": {"extra": ["abcdefg " * 100] * 6}}, "parameters: found 6 values in 4,"),
+    ({"parameters": {"extra": ["data:audio/wav;base64,UklGRg"]}}, "parameters.extra: found 'data:audio/wav"),
+    ({"parameters": {"extra": ["UklGRg+/" * 16]}}, "parameters.extra: found 'UklGRg+/"),
+    ({"voices": ["nova", "https://x/a"]}, "voices: found 'https://x/a', expected a list of the names"),
+    ({"voices": ["anna.wav"]}, "voices: found 'anna.wav', expected a list of the names of the server's voices: no"),
+    ({"parameters": {"style": "a " * 2000}}, "parameters: found 1 values in 4,"),
+    ({"send_direction": "ref_audio"}, "send_direction: found 'ref_audio', expected no recording to clone"),
+    ({"send_language": "speaker_wav"}, "send_language: found 'speaker_wav', expected no recording to clone"),
     ({"parameters": {"a": {1, 2}}}, "parameters: found Object of type set is not JSON serializable, expected"),
     ({"parameters": {"seed": -1}}, "parameters.seed: found -1, expected a whole number from 0 to 2147483647, or null"),
     ({"parameters": {"seed": "a"}}, "parameters.seed: found 'a', expected a whole number"),
@@ -255,12 +263,24 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+CLIPS = ["refer_wav_path", "reference_id", "speaker_audio", "speaker_wav", "voice_path", "voice_audio", "speaker_file",
+         "spk_wav", "prompt_path", "sample", "wav", "source_audio", "xvector", "speaker_emb", "audio_prompt",
+         "ref_audio",
+         "voice_clone", "prompt_speech_path", "audio_url", "embeddings"]  # fmt: skip
+
+
 @pytest.mark.parametrize(("options", "message"), WRONG)
 def test_a_wrong_option_teaches_what_is_right(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match="found") as caught:
         open_engine("openai", {**OPTIONS, **options})
     assert str(caught.value).startswith(f"engine.options.{message}")
     assert SECRET[-6:] not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_fields_that_bring_a_recording_are_known_by_their_names(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^engine\.options\.parameters\.{name}: .* expected no recording to clone"):
+        open_engine("openai", {**OPTIONS, "parameters": {name: 1}})
 
 
 @pytest.mark.parametrize("name", ["url", "model", "voices", "languages"])
