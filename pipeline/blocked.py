@@ -1,6 +1,5 @@
 """The blocklist of a job, held against every cloned voice at plan, at speak and at commit."""
 
-import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,16 +9,17 @@ import numpy as np
 from pipeline import lists
 from pipeline.audio.take import decode_take
 from pipeline.config import Job
-from pipeline.consents import clips, entry, storage
+from pipeline.consents import clips, entry, references
 from pipeline.model import Chunk
 from pipeline.parse import ConfigError
 from pipeline.safety.blocklist import Blocklist, BlocklistError, hold, read_blocklist
 from pipeline.speak import take_name
 from pipeline.store import Store, StoreError
 from pipeline.voices.encoder import LEAST, Vector, open_encoder
-from pipeline.voices.reference import RATE, read_reference, stamp
+from pipeline.voices.reference import RATE
 
 _parsed: dict[tuple[str, ...], tuple[bytes, Blocklist]] = {}  # of this process: a list of many people takes a second
+_heard: dict[tuple[str, str], Vector] = {}  # SHA-256 of a clip and encoder -> what it hears in it
 _passed: dict[int, set[tuple[Any, ...]]] = {}  # a list that is in use, by its identity -> clips that are not on it
 
 
@@ -33,23 +33,27 @@ def ready(job: Job) -> None:
 
 
 def check(job: Job, voice: str) -> None:
-    """Raises BlocklistError for a cloned voice that is on the list, or where the list cannot be relied on."""
+    """Raises BlocklistError for a cloned voice that is on the list, or where the list cannot be relied on.
+
+    ConsentError where its clips are others than were planned.
+    """
     about = entry(job, voice)
     if job.blocklist is None or about is None:
         return
     name, found = voice.partition("@")[0], current(job)
-    passed = _passed.setdefault(id(found), set())
-    for emotion, path in clips(about).items():
-        clip = (path, storage(job), stamp(path), job.blocklist.encoder)
-        if clip in passed:
+    passed, paths = _passed.setdefault(id(found), set()), clips(about)
+    for emotion, clip in references(job, voice).items():
+        known = (clip.sha256, job.blocklist.encoder)
+        if known in passed:
             continue
-        where = f"voice {name!r}, clip{f' of {emotion}' if emotion else ''} {path}"
+        where = f"voice {name!r}, clip{f' of {emotion}' if emotion else ''} {paths[emotion]}"
         try:
-            pieces = _pieces(*clip)
-        except (OSError, ValueError) as error:
+            if known not in _heard:
+                _heard[known] = open_encoder(job.blocklist.encoder).pieces(clip.samples, RATE)
+        except ValueError as error:
             raise BlocklistError("missing", f"{where}: {error}") from error
-        found.refuse(where, pieces)
-        passed.add(clip)
+        found.refuse(where, _heard[known])
+        passed.add(known)
 
 
 def check_takes(job: Job, voice: str, chunks: Sequence[Chunk], store: Store) -> int:
@@ -130,8 +134,3 @@ def state(job: Job, cloned: bool) -> str | dict[str, Any] | None:
     found = current(job)
     return {"version": found.version, "expires": found.expires, "people": len(found.people),
             "encoder": found.calibration.encoder}  # fmt: skip
-
-
-@functools.lru_cache(maxsize=1024)
-def _pieces(path: str, options: str, stamp: tuple[int, int], encoder: str) -> Vector:
-    return open_encoder(encoder).pieces(read_reference(path, options).samples, RATE)

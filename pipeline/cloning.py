@@ -26,23 +26,23 @@ def allowed(job: Job, voices: Iterable[str], title: str, language: str) -> tuple
 
 def refusal(job: Job, voice: str) -> str:
     """Why a voice must not speak now, or nothing where it may: consents and lists change while a job runs."""
-    found = _refused(job, voice)
-    return f"{found} ({found.reason})" if found else ""
+    found = _refusals(job, voice)
+    return f"{found[0]} ({found[0].reason})" if found else ""
 
 
 def withdrawn(job: Job, voice: str) -> bool:
     """Whether a voice was revoked or blocked, so that its takes must not stay."""
-    found = _refused(job, voice)
-    return found is not None and found.reason in ("revoked", "blocked")
+    return any(found.reason in ("revoked", "blocked") for found in _refusals(job, voice))
 
 
-def _refused(job: Job, voice: str) -> ConsentError | BlocklistError | None:
-    try:
-        blocked.check(job, voice)
-        consents.check(job, voice)
-    except Refused as error:
-        return error
-    return None
+def _refusals(job: Job, voice: str) -> list[ConsentError | BlocklistError]:
+    found = []
+    for check in (blocked.check, consents.check):
+        try:
+            check(job, voice)
+        except Refused as error:
+            found.append(error)
+    return found
 
 
 def look(job: Job) -> None:

@@ -9,7 +9,7 @@ from pipeline import lists
 from pipeline.config import Job
 from pipeline.store import StoreError
 from pipeline.voices.consent import Consent, ConsentError, cover, named, read_consent, read_revocations
-from pipeline.voices.reference import read_reference
+from pipeline.voices.reference import Reference, read_reference, spelling
 
 
 def consents(job: Job, voices: Iterable[str], title: str, language: str) -> tuple[tuple[str, str], ...] | None:
@@ -23,9 +23,9 @@ def consents(job: Job, voices: Iterable[str], title: str, language: str) -> tupl
     found = []
     for voice in cloned:
         record = _standing(job, voice)
-        name, about = voice.partition("@")[0], entry(job, voice) or {}
+        name = voice.partition("@")[0]
         try:
-            cover(record, voice=name, clips=_digests(about, job), purpose=job.consent.purpose, language=language,
+            cover(record, voice=name, clips=_digests(job, voice), purpose=job.consent.purpose, language=language,
                   title=title)  # fmt: skip
         except ConsentError as error:
             raise _named(error, name) from None
@@ -35,9 +35,8 @@ def consents(job: Job, voices: Iterable[str], title: str, language: str) -> tupl
 
 def check(job: Job, voice: str) -> None:
     """Raises ConsentError for a cloned voice that must not speak now: its consent may be revoked while a job runs."""
-    about = entry(job, voice)
-    if job.consent is not None and about is not None:
-        named(_standing(job, voice), _digests(about, job))
+    if job.consent is not None and entry(job, voice) is not None:
+        named(_standing(job, voice), _digests(job, voice))
 
 
 def look(job: Job) -> None:
@@ -63,6 +62,20 @@ def clips(about: Mapping[str, Any]) -> dict[str, str]:
     emotions = about.get("emotions")
     more = emotions if isinstance(emotions, Mapping) else {}
     return {"": str(about.get("clip")), **{str(term): str(path) for term, path in more.items()}}
+
+
+def references(job: Job, voice: str) -> dict[str, Reference]:
+    """The clips of a cloned voice as `clips` has them. ConsentError where they are not those that `voice` spells."""
+    about = entry(job, voice) or {}
+    name = voice.partition("@")[0]
+    try:
+        found = {term: read_reference(path, storage(job)) for term, path in clips(about).items()}
+    except (OSError, ValueError) as error:
+        raise ConsentError("clip", f"voice {name!r}: found {error}, expected a clip that can be read") from error
+    spelled = spelling(name, {term: clip.samples for term, clip in found.items()}, str(about.get("text", "")))
+    if spelled != voice:
+        raise ConsentError("clip", f"found clips of {spelled}, expected those of {voice} as it was planned; run again")
+    return found
 
 
 def _standing(job: Job, voice: str) -> Consent:
@@ -98,12 +111,8 @@ def _read(url: str, job: Job) -> bytes:
         raise ConsentError("missing", f"found {error}, expected a file that can be read") from error
 
 
-def _digests(about: Mapping[str, Any], job: Job) -> set[str]:
-    """SHA-256 of the clips, of what was read of them once: the same that is heard and cloned."""
-    try:
-        return {read_reference(path, storage(job)).sha256 for path in clips(about).values()}
-    except (OSError, ValueError) as error:
-        raise ConsentError("clip", f"found {error}, expected a clip that can be read") from error
+def _digests(job: Job, voice: str) -> set[str]:
+    return {clip.sha256 for clip in references(job, voice).values()}
 
 
 def _named(error: ConsentError, voice: str) -> ConsentError:

@@ -119,9 +119,11 @@ def engine(job: Job) -> Engine:
 
 
 def _options(job: Job) -> str:
-    """The engine's options as JSON; with the store's, where it reads clips."""
+    """The engine's options as JSON; with the store's, where it reads clips: the checks read them by the same."""
     options = job.engine.options
-    if options.get("voices") and job.storage_options and clones(job.engine.name):
+    if options.get("voices") and clones(job.engine.name):
+        if "storage_options" in options:
+            raise ValueError("engine.options.storage_options: found it there, expected the job's storage_options alone")
         options = {**options, "storage_options": job.storage_options}
     return json.dumps(options, sort_keys=True)
 

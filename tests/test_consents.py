@@ -112,9 +112,27 @@ def test_plan_says_which_reason_it_was(make_job: Any, casting: Casting, changes:
 
 def test_a_clip_swapped_after_the_consent_is_refused(make_job: Any, casting: Casting, tmp_path: Path) -> None:
     path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"), **casting())
-    assert not reasons(path)["a"]
     clip(tmp_path / "anna.f2.wav", OTHER)
-    assert "clip" in reasons(path)["a"]
+    told = reasons(path)["a"]
+    assert "(title 'a', clip)" in told
+    assert "which the consent does not name" in told
+
+
+def test_a_clip_swapped_after_the_engine_heard_it_is_refused(make_job: Any, casting: Casting, tmp_path: Path) -> None:
+    """What is checked must be what is cloned, also where the new clip has a consent of its own."""
+    path = make_job({"a": {"en.srt": srt(LINES[0])}}, titles=cast(a="anna"), **casting())
+    engine(load_job(str(path)))
+    clip(tmp_path / "anna.f2.wav", OTHER)
+    casting(anna={"clips": [hashlib.sha256((tmp_path / "anna.f2.wav").read_bytes()).hexdigest()]})
+    clip(tmp_path / "anna.f2.wav", OTHER)
+    assert "expected those of anna@" in reasons(path)["a"]
+
+
+def test_an_engine_does_not_read_clips_by_options_of_its_own(make_job: Any, casting: Casting) -> None:
+    keys = casting()
+    keys["engine"]["options"]["storage_options"] = {"client_kwargs": {"headers": {"X-Who": "engine"}}}
+    with pytest.raises(ConfigError, match=r"engine\.options\.storage_options: found it there, expected the job's"):
+        engine(load_job(str(make_job({"a": {"en.srt": srt(LINES[0])}}, **keys))))
 
 
 def test_a_number_as_a_name_is_a_cloned_voice_as_any(make_job: Any, casting: Casting) -> None:

@@ -72,7 +72,8 @@ def _opened(source: Source) -> Iterator[tuple[BinaryIO, str]]:
         with open(source, "rb") as file:
             yield file, os.fspath(source)
     else:
-        yield source, str(getattr(source, "name", "audio"))
+        name = getattr(source, "name", "")
+        yield source, name if name and isinstance(name, str) else "audio"  # that of a temporary file is a number
 
 
 @contextmanager

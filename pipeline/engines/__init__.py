@@ -38,6 +38,9 @@ def _class(name: str) -> Any:
     if not attribute:
         raise ValueError(f"engine: found {name!r}, expected one of {', '.join(BUILT_IN)} or package.module:Class")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"engine: {name!r} cannot be loaded: {error}") from error
+    if not isinstance(found, type):  # what a function opens does not say beforehand whether it clones
+        raise ValueError(f"engine: {name!r} is a {type(found).__name__}, expected a class")
+    return found

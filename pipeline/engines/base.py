@@ -48,7 +48,8 @@ class Engine(Protocol):
     # An engine may also have `direct(text) -> Direction`: what it makes of a direction in words, with what it cannot
     # do in `lost` (without it, chunks carry the words as they are); `notes() -> Sequence[str]`: sentences that a person
     # should read before a job starts; and `clones = True`: it takes the options `voices`, name -> clip, text, emotions,
-    # and `storage_options`, by which clips at URLs are read. Its `voice` then spells what the clips hold.
+    # and `storage_options`, the job's, by which clips at URLs are read. Its `voice` then gives the `spelling` of
+    # pipeline.voices.reference: by it the clips that are checked are those that are cloned.
 
     def load(self) -> None:
         """Make ready to speak in this process."""

@@ -146,6 +146,7 @@ def test_an_engine_is_found_by_its_name_or_class() -> None:
         ("festival", {}, "engine: found 'festival', expected one of espeak, higgs, openai or package.module:Class"),
         ("no.such.module:Engine", {}, "engine: 'no.such.module:Engine' cannot be loaded: No module named 'no'"),
         ("pipeline.engines.espeak:Nope", {}, "cannot be loaded: module 'pipeline.engines.espeak' has no attribute"),
+        ("pipeline.engines:open_engine", {"name": "espeak", "options": {}}, "is a function, expected a class"),
         ("espeak", {"speed": 3}, "engine: 'espeak' does not take these options"),
     ],
 )

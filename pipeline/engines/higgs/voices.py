@@ -1,6 +1,5 @@
 """Voices to clone: reference clips with their transcripts, known by what they hold."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from pipeline.audio.blocks import Samples
 from pipeline.engines.options import text, wrong
 from pipeline.text.directions import EMOTIONS, STYLES
-from pipeline.voices.reference import LONGEST, read_reference
+from pipeline.voices.reference import LONGEST, read_reference, spelling
 
 KEYS = ("clip", "text", "emotions", "consent", "language", "accept")  # the last three are the plan's to check
 
@@ -19,9 +18,6 @@ class Clip:
 
     samples: Samples = field(repr=False)
     text: str = ""
-
-    def digest(self) -> bytes:
-        return hashlib.sha256(self.samples.tobytes() + self.text.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +30,8 @@ class Voice:
 
     @property
     def spelling(self) -> str:
-        """Name and content, such as anna@0f3b5c...: another clip is another voice, and speaks its takes anew."""
-        hashed = hashlib.sha256(self.clip.digest())
-        for term, clip in sorted(self.emotions.items()):
-            hashed.update(term.encode() + clip.digest())
-        return f"{self.name}@{hashed.hexdigest()[:16]}"
+        clips = {"": self.clip, **self.emotions}
+        return spelling(self.name, {term: clip.samples for term, clip in clips.items()}, self.clip.text)
 
 
 def read_voices(options: Any, needed: bool = True, storage: str = "{}") -> dict[str, Voice]:
