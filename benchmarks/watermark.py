@@ -63,6 +63,7 @@ class Setup:
     trials: int
     pairs: int
     forensic_pairs: int
+    rows: str
     tried: list[list[dict[str, Any]]] = field(default_factory=list)  # by robust(), of which payload() takes its share
 
     @property
@@ -113,7 +114,7 @@ def _quality(clip: Clip) -> dict[str, Any]:
 
 def robust(setup: Setup) -> dict[str, Any]:
     """Marked clips after each attack: found by dubline with p < 1e-9, found by Perth, payload read exactly."""
-    setup.tried = _attacked(setup, tuple(attacks.ATTACKS), peer=True)
+    setup.tried = _attacked(setup, tuple(row for row in attacks.ATTACKS if re.search(setup.rows, row)), peer=True)
     rows, summary = [], {}
     for tried in zip(*setup.tried, strict=True):
         ours, theirs, read = (float(np.mean([one[of] for one in tried])) for of in ("marked", "perth", "exact"))
@@ -377,9 +378,10 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100_000, help="of reading payloads where none or another is")
     parser.add_argument("--pairs", type=int, default=100_000, help="of clips and wrong keys")
     parser.add_argument("--forensic-pairs", type=int, default=2_000)
+    parser.add_argument("--rows", default="", help="of robust: those whose names this regular expression finds")
     parser.add_argument("--json", type=Path, help="file to append a line of JSON to for each part")
     args = parser.parse_args()
-    setup = Setup(args.speech, args.clips, args.processes, args.trials, args.pairs, args.forensic_pairs)
+    setup = Setup(args.speech, args.clips, args.processes, args.trials, args.pairs, args.forensic_pairs, args.rows)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     for part in args.parts or PARTS:
         print(f"\n{part}: {PARTS[part].__doc__}\n", flush=True)

@@ -26,10 +26,11 @@ RATES = (4_000, 192_000)
 LAGS = 146_000
 BEATS = 1_740
 # How many independent tests the tests of a window count as, measured on wrong keys like the two above: phase, joint,
-# both again at the start of a file, where most copies begin as the original does, and loudness; the forensic search
-# adds loudness at other paces. Most see the same evidence, but the rarer a value, the less do they reach it together.
-TESTS = {"fast": 4.0, "forensic": 4.4}
-SEARCHES = tuple(TESTS)
+# both again at the start of a file, where most copies begin as the original does, and loudness. Most see the same
+# evidence, but the rarer a value, the less do they reach it together.
+TESTS = 4.0
+SEARCHED = 2.0  # in a forensic search, loudness at other paces and pitches takes half of the chances, the others share
+SEARCHES = ("fast", "forensic")
 START = RATE // 10  # samples from the first one on that count as the start: 0.1 s, within which codecs delay
 EARLY = START // 8  # samples before it that count, too: hardly anything makes sound come early
 CANDIDATES = 4  # peaks that are looked at
@@ -73,8 +74,8 @@ class _Best:
     strength: float = 0.0  # of the peak that `soft` was read at
     soft: np.ndarray | None = None  # evidence for coded bits
 
-    def offer(self, log_p: float, layer: str, **facts: object) -> None:
-        log_p += math.log(self.tests)
+    def offer(self, log_p: float, layer: str, tests: float = 0, **facts: object) -> None:
+        log_p += math.log(tests or self.tests)
         if log_p < self.log_p:
             self.log_p, self.layer = log_p, layer
             for name, value in facts.items():
@@ -192,7 +193,7 @@ def chance(log_p: float) -> float:
 
 def _compare(piece: Piece, keyed: Reference, track: _Track, search: str = "fast", first: bool = True) -> _Best:
     """The evidence in one window, the `first` of a file or not."""
-    best = _Best(TESTS[search])
+    best = _Best(TESTS * (SEARCHED if search == "forensic" else 1))
     if piece.view(LOOKS[0]).energy <= 0:
         return best
     sway = magnitude.score(magnitude.features(piece.power), keyed)
@@ -279,4 +280,4 @@ def _search(piece: Piece, keyed: Reference, best: _Best) -> None:
             sway = magnitude.score(magnitude.paced(found, tempo), keyed)
             high = int(sway.argmax())
             log_p = tried + float(magnitude.log_p(float(sway[high])))
-            best.offer(log_p, "loudness", lag=high * HOP, tempo=tempo, pitch=pitch, angle=0.0)
+            best.offer(log_p, "loudness", SEARCHED, lag=high * HOP, tempo=tempo, pitch=pitch, angle=0.0)
