@@ -10,7 +10,7 @@ import typer
 
 from pipeline.audio.codec import decode
 from pipeline.guard import guarded
-from pipeline.inputs import file_bytes, signing_key, trusted_key, write_new
+from pipeline.inputs import change_file, file_bytes, signing_key, trusted_key, write_new
 from pipeline.parse import ConfigError
 from pipeline.safety import blocklist as lists
 from pipeline.safety.blocklist import Blocklist, BlocklistError, calibrate, read_calibration, read_draft
@@ -86,17 +86,18 @@ def sign(
     """Sign a draft as the next version of a list. Jobs that run see it within a minute."""
     if not 1 <= days <= 3650:
         raise ConfigError(f"--days: found {days}, expected 1 to 3650")
-    now, path, signer = datetime.now(UTC), Path(signed), signing_key(key)
-    try:
-        version = lists.read_blocklist(path.read_bytes(), [signer.public]).version + 1 if path.exists() else 1
-        data = lists.sign(read_draft(file_bytes("DRAFT", draft)), signer, version=version, issued=_moment(now),
+    now, signer = datetime.now(UTC), signing_key(key)
+
+    def successor(old: bytes | None) -> bytes:
+        version = 1 if old is None else lists.read_blocklist(old, [signer.public]).version + 1
+        return lists.sign(read_draft(file_bytes("DRAFT", draft)), signer, version=version, issued=_moment(now),
                           expires=_moment(now + timedelta(days=days)))  # fmt: skip
-        temporary = path.with_name(f"{path.name}.tmp")
-        temporary.write_bytes(data)
-        temporary.replace(path)
+
+    try:
+        made = lists.read_blocklist(change_file(signed, successor), [signer.public])
     except (BlocklistError, OSError) as error:
         raise ConfigError(f"{signed}: {error}") from error
-    print(f"version {version} written to {signed}, until {_moment(now + timedelta(days=days))}")
+    print(f"version {made.version} written to {signed}, until {_moment(now + timedelta(days=days))}")
     return 0
 
 

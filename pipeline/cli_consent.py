@@ -1,16 +1,14 @@
 """`dub consent`: records of who allowed a voice to be cloned."""
 
 import json
-import os
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.guard import guarded
-from pipeline.inputs import day, file_bytes, file_hash, new_file, signing_key, trusted_key, write_new
+from pipeline.inputs import change_file, day, file_bytes, file_hash, new_file, signing_key, trusted_key, write_new
 from pipeline.parse import ConfigError
 from pipeline.signing import SignatureError, SigningKey, parse
 from pipeline.store import pretty
@@ -121,13 +119,9 @@ def revoke(
     why: Annotated[str, typer.Option(help="The reason, for those who read the list.")] = "",
 ) -> int:
     """Put consents on a signed list of revocations. Jobs that run see it within a minute."""
-    path = Path(revocations)
+    signer, now = signing_key(key), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
-        old = path.read_bytes() if path.exists() else None
-        data = revoked(old, signing_key(key), ids, why, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        data = change_file(revocations, lambda old: revoked(old, signer, ids, why, now))
     except (ConsentError, OSError) as error:
         raise ConfigError(f"--revocations {revocations}: {error}") from error
     print(f"{revocations}: {len(json.loads(data)['body']['revoked'])} consents revoked")

@@ -13,7 +13,7 @@ import yaml
 from pipeline.config import load_voices, segment
 from pipeline.consents import clips as clips_of
 from pipeline.guard import guarded
-from pipeline.inputs import file_bytes, file_hash, new_file, trusted_key
+from pipeline.inputs import change_file, file_bytes, file_hash, new_file, trusted_key
 from pipeline.parse import ConfigError, parse_yaml
 from pipeline.report import tables
 from pipeline.safety.blocklist import built_in
@@ -73,15 +73,13 @@ def add(
 ) -> int:
     """Judge a recording, cut its best three to ten seconds into a clip beside the voices file, and enter the voice."""
     path = Path(file)
-    known = load_voices(file) if path.exists() else {}
     try:
         segment(name)  # it becomes the name of a file
     except ValueError as error:
         raise ConfigError(f"NAME: {error}") from None
     if "@" in name:
         raise ConfigError(f"NAME: found {name!r}, expected a name without @")
-    if name in known:
-        raise ConfigError(f"NAME: found {name!r}, which is in {file} already, expected a new name")
+    _vacant(path, name)
     try:
         found = read_reference(recording)
     except (OSError, ValueError) as error:
@@ -95,9 +93,14 @@ def add(
         return 3
     clip = path.with_name(f"{name}.wav")
     entry = {k: v for k, v in (("clip", clip.name), ("text", text), ("language", language)) if v}
-    entered = _entered(path, name, entry)
-    new_file(str(clip), lambda: soundfile.write(_fresh(clip), found.samples, RATE, subtype="PCM_24", format="WAV"))
-    _replace(path, entered)
+
+    def enter(old: bytes | None) -> bytes:
+        _vacant(path, name)  # another command may have entered it meanwhile
+        entered = _entered(path, old, name, entry)
+        new_file(str(clip), lambda: soundfile.write(_fresh(clip), found.samples, RATE, subtype="PCM_24", format="WAV"))
+        return entered
+
+    new_file(file, lambda: change_file(file, enter))
     print(f"{clip}: {found.seconds:.1f} s from {found.start:.1f} s on; {_measures(found)}")
     print(
         f"next: dub consent new {name}.json --voice {name} --clip {clip} ...; then its record under consent in {file}"
@@ -154,20 +157,19 @@ def _fresh(path: Path) -> Any:
     return open(path, "xb")
 
 
-def _entered(path: Path, name: str, entry: dict[str, str]) -> str:
+def _vacant(path: Path, name: str) -> None:
+    if path.exists() and name in load_voices(str(path)):
+        raise ConfigError(f"NAME: found {name!r}, which is in {path} already, expected a new name")
+
+
+def _entered(path: Path, old: bytes | None, name: str, entry: dict[str, str]) -> bytes:
     """The file with a voice appended, as text, so that what a person wrote in it stays as it is."""
     made = yaml.safe_dump({name: entry}, allow_unicode=True, sort_keys=False)
     lines = "".join(f"  {line}\n" for line in made.splitlines())
-    old = path.read_text("utf-8") if path.exists() else "voices:\n"
-    new = (old if old.endswith("\n") else old + "\n") + lines
+    before = b"voices:\n" if old is None else old
+    new = (before if before.endswith(b"\n") else before + b"\n") + lines.encode()
     with contextlib.suppress(ConfigError, TypeError, KeyError):
-        if parse_yaml(str(path), new.encode())["voices"][name] == entry:
+        if parse_yaml(str(path), new)["voices"][name] == entry:
             return new
     raise ConfigError(f"{path}: found a file that a voice cannot be added to, expected its voices by name, two spaces "
                       f"in; write it there yourself:\n{lines}")  # fmt: skip
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(path)

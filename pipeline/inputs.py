@@ -1,8 +1,13 @@
 """What commands make of the files, keys and days in their options. All raise ConfigError that names the option."""
 
+import contextlib
+import fcntl
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.parse import ConfigError
 from pipeline.signing import SigningKey, public_key
@@ -60,7 +65,47 @@ def _write(path: str, data: bytes) -> None:
         file.write(data)
 
 
-def new_file(path: str, write: Callable[[], None]) -> None:
+def change_file(path: str, make: Callable[[bytes | None], bytes]) -> bytes:
+    """Put what `make` makes of a file's bytes, or of None where there is no file, in its place; what it made.
+
+    Commands that change one file at once do so one after the other. All stays as it is where `make` raises.
+    """
+    target = Path(os.path.realpath(path))
+    with _next(target) as (new, file):
+        file.truncate(0)  # of one that was killed
+        made = make(target.read_bytes() if target.exists() else None)
+        file.write(made)
+        file.flush()
+        os.fsync(file.fileno())
+        new.replace(target)
+    return made
+
+
+@contextlib.contextmanager
+def _next(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """The file that will take the place of `target`, for one process at a time: it is the lock as well."""
+    new = target.with_name(f".{target.name}.new")
+    while True:
+        with open(new, "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is(new, file.fileno()):
+                continue  # while this process waited, another one put it in place
+            try:
+                yield new, file
+            except BaseException:
+                new.unlink(missing_ok=True)
+                raise
+            return
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def new_file(path: str, write: Callable[[], object]) -> None:
     """Let `write` make a new file. Raises ConfigError where there is one, or no folder for it."""
     try:
         write()
