@@ -113,14 +113,14 @@ def _held(job: Job) -> Blocklist:
             "missing", "found no blocklist for a cloned voice, expected blocklist.url, or blocklist: off"
         )
     try:
-        data = lists.read(url, job)
+        data, newest = lists.read(url, job), lists.newest(url, job)
     except (FileNotFoundError, StoreError) as error:
         raise BlocklistError("missing", f"found {error}, expected a blocklist that can be read") from error
     known = (url, *job.blocklist.issuers)
     if known not in _parsed or _parsed[known][0] is not data:
         _parsed[known] = (data, read_blocklist(data, job.blocklist.issuers))
         _passed.clear()
-    found = hold(_parsed[known][1], time.time(), lists.newest(url, job))
+    found = hold(_parsed[known][1], time.time(), newest)
     lists.saw(url, found.version)
     return found
 

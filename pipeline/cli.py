@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline import lists
 from pipeline.audit import Trail
 from pipeline.catalogue import read_catalogue
 from pipeline.cli_blocklist import blocklist
@@ -54,7 +53,6 @@ def plan(job: JobFile, as_json: AsJson = False) -> int:
     """Show what a job would do: titles, lines, takes, hours, duplicates, refusals. Nothing is spoken or written."""
     loaded = load_job(job)
     store = Store(loaded.output, loaded.storage_options)
-    lists.recall(loaded, store)
     with tempfile.TemporaryDirectory(prefix="dub-plan-") as folder:
         rows = Path(folder) / "plan.parquet"
         tracks = list(survey(loaded, read_catalogue(loaded), store, rows))

@@ -4,9 +4,10 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline import blocked, consents
+from pipeline import blocked, consents, lists
 from pipeline.config import Job
 from pipeline.safety.blocklist import BlocklistError
+from pipeline.store import StoreError
 from pipeline.voices.consent import ConsentError
 from pipeline.voices.reference import read_reference
 
@@ -27,6 +28,7 @@ def allowed(job: Job, voices: Iterable[str], title: str, language: str) -> tuple
 def refusal(job: Job, voice: str) -> str:
     """Why a voice must not speak now, or nothing where it may: consents and lists change while a job runs."""
     found = _refusals(job, voice)
+    note(job)
     return f"{found[0]} ({found[0].reason})" if found else ""
 
 
@@ -43,6 +45,12 @@ def _refusals(job: Job, voice: str) -> list[ConsentError | BlocklistError]:
         except Refused as error:
             found.append(error)
     return found
+
+
+def note(job: Job) -> None:
+    """Let the job's other processes know how new the lists are that this one saw; the next call tries it again."""
+    with contextlib.suppress(StoreError):
+        lists.remember(job)
 
 
 def look(job: Job) -> None:

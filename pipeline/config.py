@@ -182,7 +182,6 @@ class Job(_Strict):
     storage_options: dict[str, Any] = {}
     _key: Key | None = PrivateAttr(None)  # goes to the workers with the job; never shown
     _certificate: Certificate | None = PrivateAttr(None)  # likewise
-    _seen: dict[str, int] = PrivateAttr(default_factory=dict)  # URL of a signed list -> the newest version seen
     _uncloned: frozenset[str] = PrivateAttr(frozenset())  # voices to clone, where the engine cannot
 
     @property
@@ -194,11 +193,6 @@ class Job(_Strict):
     def certificate(self) -> Certificate | None:
         """What signs the manifest of a track; None where disclosure is off."""
         return self._certificate
-
-    @property
-    def seen(self) -> dict[str, int]:
-        """The newest version of each signed list that earlier runs of the job have seen, by URL."""
-        return self._seen
 
     @property
     def uncloned(self) -> frozenset[str]:

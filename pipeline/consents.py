@@ -99,7 +99,7 @@ def _revoked(job: Job) -> Collection[str]:
     url = job.consent.revoked
     if url is None:
         return ()
-    version, ids = read_revocations(_read(url, job), job.consent.issuers, lists.newest(url, job))
+    version, ids = read_revocations(_read(url, job), job.consent.issuers, _newest(url, job))
     lists.saw(url, version)
     return ids
 
@@ -109,6 +109,13 @@ def _read(url: str, job: Job) -> bytes:
         return lists.read(url, job)
     except (FileNotFoundError, StoreError) as error:
         raise ConsentError("missing", f"found {error}, expected a file that can be read") from error
+
+
+def _newest(url: str, job: Job) -> int:
+    try:
+        return lists.newest(url, job)
+    except StoreError as error:
+        raise ConsentError("missing", f"found {error}, expected the versions of lists that the job has seen") from error
 
 
 def _digests(job: Job, voice: str) -> set[str]:

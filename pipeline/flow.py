@@ -16,7 +16,7 @@ import pyarrow as pa
 import ray
 
 from pipeline.assemble import BadTakes, assemble
-from pipeline.cloning import refusal
+from pipeline.cloning import note, refusal
 from pipeline.config import Job, Title, environment
 from pipeline.model import Chunk
 from pipeline.parse import ConfigError
@@ -201,6 +201,12 @@ def replicas(job: Job) -> int:
 @ray.remote(num_cpus=1, max_retries=3)
 def _assemble(job: Job, title: Title, language: str, digest: str, missing: dict[str, str]) -> Row:
     """Assemble one track on a worker. It plans the track anew, which is cheaper than to send it."""
+    result = _assembled(job, title, language, digest, missing)
+    note(job)
+    return result
+
+
+def _assembled(job: Job, title: Title, language: str, digest: str, missing: dict[str, str]) -> Row:
     track = plan_track(job, title, language)
     if not track.utterances:  # refused meanwhile
         return {"error": "; ".join(str(problem) for problem in track.errors)}

@@ -23,8 +23,11 @@ def _kept(url: str, options: str, tick: int) -> bytes:
 
 
 def newest(url: str, job: Job) -> int:
-    """The highest version of a list that this process, or an earlier run of the job, has seen; 0 for none."""
-    return max(_newest.get(url, 0), job.seen.get(url, 0))
+    """The highest version of a list that this process has seen, or that any other of the job has noted; 0 for none.
+
+    Raises StoreError.
+    """
+    return max(_newest.get(url, 0), _noted(job).get(url, 0))
 
 
 def saw(url: str, version: int) -> None:
@@ -34,6 +37,7 @@ def saw(url: str, version: int) -> None:
 def reread() -> None:
     """What is asked for next is read again, however fresh."""
     _kept.cache_clear()
+    _known.cache_clear()
 
 
 def forget() -> None:
@@ -42,20 +46,38 @@ def forget() -> None:
     _newest.clear()
 
 
-def _name(job: Job) -> str:
-    return f"jobs/{job.name}/lists.json"
+def remember(job: Job) -> None:
+    """Note the versions that this process has seen where the job's other processes and later runs find them.
 
-
-def recall(job: Job, store: Store) -> None:
-    """Let the job know which versions its earlier runs have seen: an older list refuses, also after a restart."""
-    known = store.read_json(_name(job))
-    if isinstance(known, dict):
-        job.seen.update({str(url): version for url, version in known.items() if isinstance(version, int)})
-
-
-def remember(job: Job, store: Store) -> None:
-    """Keep the versions that this process has seen, where there are any and they are news."""
+    An older list refuses from then on. What they have noted never goes down, and where nothing is news, nothing is
+    written: it is cheap to ask before each take. Raises StoreError.
+    """
     urls = [url for url in (job.consent and job.consent.revoked, job.blocklist and job.blocklist.url) if url]
-    found = {url: version for url in urls if (version := newest(url, job))}
-    if found and store.read_json(_name(job)) != {**job.seen, **found}:
-        store.write(_name(job), pretty({**job.seen, **found}))
+    seen = {url: _newest[url] for url in urls if url in _newest}
+    if all(version <= _noted(job).get(url, 0) for url, version in seen.items()):
+        return
+    store = Store(job.output, job.storage_options)
+    known = _read(store, job.name)
+    store.write(_name(job.name), pretty(known | {url: max(v, known.get(url, 0)) for url, v in seen.items()}))
+    _known.cache_clear()
+
+
+def _noted(job: Job) -> dict[str, int]:
+    """What is noted in the job's folder, or was less than 30 seconds ago."""
+    options = json.dumps(job.storage_options, sort_keys=True)
+    return _known(job.output, options, job.name, int(time.time() // FRESH))
+
+
+@functools.lru_cache(maxsize=64)
+def _known(output: str, options: str, job: str, tick: int) -> dict[str, int]:
+    return _read(Store(output, json.loads(options)), job)
+
+
+def _read(store: Store, job: str) -> dict[str, int]:
+    found = store.read_json(_name(job))
+    versions = found.items() if isinstance(found, dict) else ()
+    return {url: version for url, version in versions if isinstance(version, int)}
+
+
+def _name(job: str) -> str:
+    return f"jobs/{job}/lists.json"

@@ -80,7 +80,6 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
     file_format(job)
     titles = {title.id: title for title in read_catalogue(job)}
     store = Store(job.output, job.storage_options)
-    lists.recall(job, store)
     cut_off = Trail(store, job.name).unfinished()
     with tempfile.TemporaryDirectory(prefix="dub-plan-") as folder:
         rows = Path(folder) / "plan.parquet"
@@ -92,7 +91,7 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
         progress.tracks_before = sum(track.state == "delivered" for track in tracks)
         progress.tracks_failed = sum(track.state == "refused" for track in tracks)
         work = _Work(job, tracks, store, progress, watch)
-        _remember(job, store)
+        _remember(job)
         if not work.todo:
             summary = work.summary()
             new = _write_if_new(store, job, summary)
@@ -109,7 +108,7 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
             with flow.cluster(job, address):
                 work.do({name: titles[name] for name in {track.title for track in work.todo.values()}}, lock)
         summary = work.summary()
-        _remember(job, store)
+        _remember(job)
         _write_if_new(store, job, summary)
         _record(store, job, work, summary, _unrecorded(store, job, work) if cut_off else {})
         return summary
@@ -317,10 +316,10 @@ def _packed(rows: Sequence[flow.Row], size: float) -> Iterator[list[flow.Row]]:
         yield batch
 
 
-def _remember(job: Job, store: Store) -> None:
+def _remember(job: Job) -> None:
     """Keep the versions of the signed lists: plans may have been made, and lists read, in other processes."""
     cloning.look(job)
-    lists.remember(job, store)
+    lists.remember(job)
 
 
 def _keep_plan(store: Store, job: Job, rows: Path) -> None:

@@ -238,6 +238,30 @@ def test_a_list_seen_by_a_run_that_had_nothing_to_do_is_remembered(
     assert "version 1, version 2 was seen before" in summary.failed[0]["found"]
 
 
+def test_a_list_that_one_worker_saw_binds_the_others(make_job: Any, casting: Casting, tmp_path: Path) -> None:
+    keys = casting()
+    keys["consent"]["revoked"] = "revoked.json"
+    revoked, old = tmp_path / "revoked.json", revoke(None, KEY, [], "", WHEN)
+    revoked.write_bytes(old)
+    path = make_job({"a": {"en.srt": srt(*LINES)}}, titles=cast(a="anna"), **keys)
+    job, track = planned(path)
+    assert not (tmp_path / "out").exists()  # a plan writes nothing
+    chunks = [chunk for utterance in track.utterances for chunk in utterance.chunks]
+    ((_, name),) = track.consents or ()
+    assert not any(o.error for o in speak(chunks[:2], engine(job), Store(job.output), partial(refusal, job)))
+
+    lists.forget()  # another worker, which sees the list that revokes
+    revoked.write_bytes(revoke(old, KEY, [name], "withdrawn", WHEN))
+    assert "which was revoked" in refusal(job, chunks[0].voice)
+
+    lists.forget()  # and one that reads the older list, which was put back
+    revoked.write_bytes(old)
+    assert "version 1, version 2 was seen before" in refusal(job, chunks[0].voice)
+    with pytest.raises(ConsentError, match="version 2 was seen before"):
+        assemble(job, track, dict.fromkeys([chunk.key for chunk in chunks[2:]], "revoked"), Store(job.output))
+    assert "version 2 was seen before" in reasons(path)["a"]
+
+
 def casting_id(keys: dict[str, Any], folder: Path) -> tuple[tuple[str, str], ...]:
     """Voice and id of the consent of anna."""
     found = read_consent((folder / "anna.json").read_bytes(), keys["consent"]["issuers"], 1.8e9)
