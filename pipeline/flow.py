@@ -209,7 +209,7 @@ def _assemble(job: Job, title: Title, language: str, digest: str, missing: dict[
 def _assembled(job: Job, title: Title, language: str, digest: str, missing: dict[str, str]) -> Row:
     track = plan_track(job, title, language)
     if not track.utterances:  # refused meanwhile
-        return {"error": "; ".join(str(problem) for problem in track.errors)}
+        return {"error": "; ".join(str(problem) for problem in track.errors), "forbidden": track.forbidden}
     if track.digest != digest:
         return {"error": "its script changed while the job ran; run the job again"}
     try:

@@ -51,6 +51,7 @@ class TrackPlan:
     file: str = ""  # URL of the script
     sha256: str = ""  # of the script's bytes
     programme: float | None = None  # seconds of the title's media
+    forbidden: bool = False  # refused by the rules
     digest: str = ""  # of everything that shapes the track
 
     @property
@@ -173,7 +174,7 @@ def _plan_track(job: Job, title: Title, language: str) -> TrackPlan:
     met, rulings = ruled.rule(joined, language, job, source.url, sha256)
     problems += met
     if any(problem.level == "error" for problem in met):
-        return TrackPlan(title=title.id, language=language, problems=tuple(problems), file=source.url)
+        return TrackPlan(title=title.id, language=language, problems=tuple(problems), file=source.url, forbidden=True)
     programme = _programme(title, job)
     utterances = fitting.windows(joined, job.fit, programme)
     voices = _cast(sorted({u.speaker for u in utterances}), title, job, speaker)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import cloning, flow, lists
+from pipeline import cloning, flow, kept, lists
 from pipeline.assemble import file_format
 from pipeline.audit import ENDED, STARTED, Trail
 from pipeline.catalogue import read_catalogue
@@ -92,18 +92,21 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
         progress.tracks_failed = sum(track.state == "refused" for track in tracks)
         work = _Work(job, tracks, store, progress, watch)
         _remember(job)
+        earlier, withdrew = kept.clear(job, store, tracks, rows)
+        if withdrew:
+            kept.keep_plan(job, store, rows, earlier)
         if not work.todo:
             summary = work.summary()
             new = _write_if_new(store, job, summary)
             missed = _unrecorded(store, job, work) if cut_off else {}
-            summary.idle = not new and not missed
+            summary.idle = not new and not missed and not withdrew
             if not summary.idle:
                 _record(store, job, work, summary, missed)
             return summary
         with Lock(store, job.name) as lock:
             store.sweep()
             Trail(store, job.name).add(STARTED, **_checks(job), tracks=len(work.todo))
-            _keep_plan(store, job, rows)
+            kept.keep_plan(job, store, rows, earlier)
             work.find_missing(rows)
             with flow.cluster(job, address):
                 work.do({name: titles[name] for name in {track.title for track in work.todo.values()}}, lock)
@@ -123,6 +126,7 @@ class _Work:
         self.figures: dict[str, dict[str, Any]] = {}  # of tracks delivered by this run
         self.errors: dict[str, str] = {}  # of tracks that could not be assembled
         self.reasons: dict[str, str] = {}  # chunk key -> why it could not be spoken
+        self.rows = Path()  # the plan of all tracks, as Parquet
         self.chunks: pa.Table = pa.table({})
         self.waiting: dict[str, set[str]] = {}  # track -> keys that are still to be spoken
         self.users: dict[str, list[str]] = defaultdict(list)  # key -> tracks that wait for it
@@ -130,6 +134,7 @@ class _Work:
 
     def find_missing(self, rows: Path) -> None:
         """Which takes of the tracks to do the store does not hold."""
+        self.rows = rows
         held = {name.rpartition("/")[2].removesuffix(".flac") for name in self.store.sizes("takes")}
         table = pq.read_table(rows, columns=["title", "track", "utterance", "place", *CHUNK])
         table = table.filter(pc.is_in(table["track"], pa.array(list(self.todo), pa.string())))
@@ -235,7 +240,7 @@ class _Work:
                 self.store.delete(take_name(key))
         elif "error" in result:
             self.errors[track.name] = result["error"]
-            self._withdraw(track.name)
+            self._withdraw(track.name, forbidden=result.get("forbidden", False))
             self.progress.tracks_failed += 1
         else:
             track.state = "delivered"
@@ -243,15 +248,17 @@ class _Work:
             self.progress.tracks_done += 1
             self.progress.programme += result["figures"]["seconds"]
 
-    def _withdraw(self, name: str) -> None:
-        """Takes of a voice that was revoked or blocked go with the track that was refused for it."""
+    def _withdraw(self, name: str, *, forbidden: bool) -> None:
+        """Takes of a voice that was revoked or blocked, or of a text that the rules forbid, go with their track.
+
+        Those of other tracks stay, unless these have failed as well.
+        """
         lists.reread()
-        rows = self.chunks.filter(pc.equal(self.chunks["track"], name))
-        pairs = zip(rows["voice"].to_pylist(), rows["key"].to_pylist(), strict=True)
-        gone = {voice for voice in set(rows["voice"].to_pylist()) if cloning.withdrawn(self.job, voice)}
-        for voice, key in pairs:
-            if voice in gone:
-                self.store.delete(take_name(key))
+        table = pq.read_table(self.rows, columns=["track", "voice", "key"])
+        others = table.filter(pc.invert(pc.is_in(table["track"], pa.array([name, *self.errors], pa.string()))))
+        rows = table.filter(pc.equal(table["track"], name))
+        rows = rows.filter(pc.invert(pc.is_in(rows["key"], others["key"])))
+        kept.withdraw(self.job, self.store, rows, [name] if forbidden else [])
 
     def summary(self) -> Summary:
         tracks = [
@@ -320,10 +327,6 @@ def _remember(job: Job) -> None:
     """Keep the versions of the signed lists: plans may have been made, and lists read, in other processes."""
     cloning.look(job)
     lists.remember(job)
-
-
-def _keep_plan(store: Store, job: Job, rows: Path) -> None:
-    store.write(f"jobs/{job.name}/plan.parquet", rows.read_bytes())
 
 
 def _write_if_new(store: Store, job: Job, summary: Summary) -> bool:

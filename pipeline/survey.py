@@ -42,6 +42,7 @@ class Track:
     overrun_seconds: float = 0.0
     problems: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    forbidden: bool = False  # refused by the rules
     voices: dict[str, str] = field(default_factory=dict)
     manifest: dict[str, Any] | None = None
 
@@ -85,7 +86,7 @@ def _brief(track: TrackPlan, job: Job, manifest: Any, sizes: dict[str, int]) -> 
         overruns=len(overruns), overrun_seconds=sum(overruns), voices=dict(track.voices),
         problems=[{"file": p.file, "line": p.line, "found": p.found, "expected": p.expected} for p in track.errors],
         notes=[str(p) for p in track.problems if p.level == "note"],
-        manifest=manifest if whole(manifest, sizes) else None,
+        forbidden=track.forbidden, manifest=manifest if whole(manifest, sizes) else None,
     )  # fmt: skip
 
 

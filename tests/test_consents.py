@@ -318,7 +318,7 @@ def test_a_consent_revoked_meanwhile_stops_what_is_not_spoken_and_what_is_not_wr
 
     (tmp_path / "revoked.json").write_bytes(revoke(None, KEY, [], "", WHEN))  # the older list, put back
     lists._kept.cache_clear()
-    assert "(title 'a', revoked)" in reasons(path)["a"]
+    assert "(title 'a', older)" in reasons(path)["a"]
 
 
 def test_off_is_written_into_the_manifest_and_is_another_track(make_job: Any, casting: Casting) -> None:

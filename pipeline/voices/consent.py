@@ -149,9 +149,7 @@ def read_revocations(data: bytes, trusted: Collection[str], newest: int = 0) -> 
     """Version and ids of the revoked consents. Raises ConsentError, also for a list older than version `newest`."""
     body = _revocations(data, trusted)
     if body["version"] < newest:
-        raise ConsentError(
-            "revoked", f"found revocations of version {body['version']}, version {newest} was seen before"
-        )
+        raise ConsentError("older", f"found revocations of version {body['version']}, version {newest} was seen before")
     return body["version"], frozenset(body["revoked"])
 
 
