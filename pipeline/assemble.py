@@ -15,7 +15,7 @@ from pipeline import __version__, blocked, cloning, notice, ruled
 from pipeline import fit as fitting
 from pipeline.audio.clip import resample, stretch
 from pipeline.audio.codec import Encoder
-from pipeline.audio.delivery import Delivery
+from pipeline.audio.delivery import RATES, Delivery
 from pipeline.audio.level import Limiter, gain_db
 from pipeline.audio.loudness import Meter
 from pipeline.audio.take import decode_take
@@ -332,9 +332,19 @@ def _commit(
     }
     name = f"{track.name}/manifest.json"
     store.delete(name)
+    for file in sorted(_ours(store, track.name) - set(files)):  # no file of another format stays beside a manifest
+        store.delete(f"{track.name}/{file}")
     for file, path in files.items():
         store.put(path, f"{track.name}/{file}")
     store.write(name, pretty(manifest), sync=True)
+
+
+def _ours(store: Store, track: str) -> set[str]:
+    """The audio files of a track's folder, with their sidecars, whatever format they have: nothing else is touched."""
+    audio = {f"dub.{format}" for format in RATES}
+    return {
+        name for path in store.sizes(track) if (name := path.removeprefix(f"{track}/")).removesuffix(SIDECAR) in audio
+    }
 
 
 def _sha256(path: Path) -> str:

@@ -174,6 +174,29 @@ def test_an_older_manifest_goes_before_new_files_come_and_the_new_one_comes_last
     assert before.manifest["plan"] != made.manifest["plan"] == store.read_json("a/en/manifest.json")["plan"]
 
 
+def test_audio_of_another_format_goes_and_nothing_else_does(make: Make, tmp_path: Path) -> None:
+    others = ("notes.txt", "dub.mp4", "dubbing.wav", "old/dub.wav", "dub.txt.c2pa")
+    unmarked = make(srt("One."), watermark="off", disclosure="off", delivery={"format": "wav"})
+    make(srt("One."), delivery={"format": "opus"})
+    for name in others:
+        (unmarked.folder / name).parent.mkdir(exist_ok=True)
+        (unmarked.folder / name).write_bytes(b"not ours")
+    assert (unmarked.folder / "dub.opus.c2pa").exists()
+    made = make(srt("One."), delivery={"format": "opus"}, disclosure="off")
+    files = {str(path.relative_to(made.folder)) for path in made.folder.rglob("*") if path.is_file()}
+    assert files == {"dub.opus", "dub.srt", "report.json", "manifest.json", *others}
+    assert {file["name"] for file in made.manifest["files"]} == {"dub.opus", "dub.srt", "report.json"}
+
+
+def test_audio_of_another_format_goes_before_the_new_manifest_comes(make: Make) -> None:
+    made = make(srt("One."), delivery={"format": "wav"})
+    other = make(srt("One."))
+    (made.folder / "dub.wav").write_bytes(b"left by one that was killed")
+    store = Recorder(other.job.output)
+    assemble(other.job, other.track, {}, store)
+    assert store.done[:2] == [("delete", "a/en/manifest.json"), ("delete", "a/en/dub.wav")]
+
+
 def test_nothing_is_left_in_the_workplace(make: Make) -> None:
     made = make(srt("One."))
     assert list((Path(made.job.output) / ".tmp").iterdir()) == []
