@@ -47,11 +47,11 @@ class Trail:
             if (entry := self._entry(data)) is not None:
                 yield {**entry, "hash": _hash(data)}
 
-    def unfinished(self) -> bool:
-        """Whether the last entry says that a run started: it was killed, or is still at work."""
+    def unfinished(self) -> dict[str, Any]:
+        """What the last entry is about, if it says that a run started, which was killed or is at work; else nothing."""
         names = self._names()
         entry = self._entry(self.store.read(names[-1])) if names else None
-        return entry is not None and entry["what"] == STARTED
+        return entry["about"] if entry is not None and entry["what"] == STARTED else {}
 
     def head(self) -> str | None:
         """What the next entry will follow: kept elsewhere, it shows whether the chain up to here is changed later."""

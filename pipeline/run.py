@@ -98,14 +98,17 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
         if not work.todo:
             summary = work.summary()
             new = _write_if_new(store, job, summary)
-            missed = _unrecorded(store, job, work) if cut_off else {}
+            missed = _missed(store, cut_off, tracks)
             summary.idle = not new and not missed and not withdrew
             if not summary.idle:
                 _record(store, job, work, summary, missed)
             return summary
         with Lock(store, job.name) as lock:
             store.sweep()
-            Trail(store, job.name).add(STARTED, **_checks(job), tracks=len(work.todo))
+            about: dict[str, Any] = {"tracks": {name: track.digest for name, track in work.todo.items()}}
+            if missed := _missed(store, cut_off, tracks):
+                about["delivered"] = missed
+            Trail(store, job.name).add(STARTED, **_checks(job), **about)
             kept.keep_plan(job, store, rows, earlier)
             work.find_missing(rows)
             with flow.cluster(job, address):
@@ -113,7 +116,7 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
         summary = work.summary()
         _remember(job)
         _write_if_new(store, job, summary)
-        _record(store, job, work, summary, _unrecorded(store, job, work) if cut_off else {})
+        _record(store, job, work, summary, {})
         return summary
 
 
@@ -362,13 +365,15 @@ def _record(store: Store, job: Job, work: _Work, summary: Summary, missed: dict[
     Trail(store, job.name).add(ENDED, **_checks(job), delivered=done, refused=lost)
 
 
-def _unrecorded(store: Store, job: Job, work: _Work) -> dict[str, str]:
-    """Delivered tracks that no entry names, with their digests."""
-    named: set[tuple[str, Any]] = set()
-    for entry in Trail(store, job.name).entries():
-        if isinstance(done := entry["about"].get("delivered"), dict):
-            named |= {(name, str(digest)) for name, digest in done.items()}
-    return {t.name: t.digest for t in work.tracks if t.state == "delivered" and (t.name, t.digest) not in named}
+def _missed(store: Store, started: dict[str, Any], tracks: Sequence[Track]) -> dict[str, str]:
+    """What a run delivered that was cut off before it could enter it: tracks of which the manifest names its plan."""
+    planned, held = started.get("tracks"), {track.name: track.manifest for track in tracks}
+    found = {}
+    for name, digest in planned.items() if isinstance(planned, dict) else ():
+        manifest = held.get(name) or store.read_json(f"{name}/manifest.json")  # it may be in no catalogue any more
+        if isinstance(manifest, dict) and manifest.get("plan") == digest:
+            found[name] = digest
+    return found
 
 
 def _states(tracks: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:

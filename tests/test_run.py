@@ -130,6 +130,34 @@ def test_a_delivery_that_a_killed_run_did_not_enter_is_entered_by_the_next(make_
     assert go(path)[1].idle
 
 
+def test_deliveries_of_a_killed_run_are_entered_whatever_the_next_ones_are_about(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    scripts = {name: {"en.srt": srt(f"This is {name}.")} for name in "abc"}
+    job, _ = go(make_job(scripts))
+    trail = Trail(Store(job.output), "test")
+
+    def kill() -> None:
+        """As if the last run had been killed just before it ended."""
+        ended = sorted((tmp_path / "out/jobs/test/audit").iterdir())[-1]
+        assert json.loads(ended.read_text())["what"] == "run ended"
+        ended.unlink()
+
+    def delivered() -> list[list[str]]:
+        return [sorted(entry["about"].get("delivered", {})) for entry in trail.entries()]
+
+    kill()
+    go(make_job({"a": scripts["a"]}))  # nothing to do, and two titles fewer
+    assert delivered() == [[], ["a/en", "b/en", "c/en"]]
+    kill()
+    go(make_job({"d": {"en.srt": srt("This is d.")}}))  # other work
+    kill()
+    go(make_job(scripts))
+    assert delivered() == [[], ["a/en", "b/en", "c/en"], ["d/en"]]
+    assert go(make_job(scripts))[1].idle
+    assert trail.faults() == []
+
+
 def test_a_damaged_manifest_is_made_anew(make_job: MakeJob, tmp_path: Path) -> None:
     path = make_job({"a": {"en.srt": srt("One.")}})
     go(path)
