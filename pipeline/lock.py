@@ -58,13 +58,23 @@ class Lock:
         if self.lost:
             raise StoreError("hold", self.store.show(self.name), "another run of this job has taken over")
 
-    def _dead(self, current: dict[str, Any]) -> bool:
+    def others(self) -> list[str]:
+        """Other jobs with this output that are being run, or were when they were killed: `holder` tells."""
+        names = [name.split("/") for name in self.store.sizes("jobs")]
+        return sorted(job for _, job, *rest in names if rest == ["lock.json"] and job != self.job)
+
+    def holder(self, job: str) -> str | None:
+        """Who runs another job; None where nobody does. It may take `LEASE` seconds to know."""
+        current = self.store.read_json(f"jobs/{job}/lock.json")
+        return f"process {current['pid']} on {current['host']}" if current and not self._dead(current, job) else None
+
+    def _dead(self, current: dict[str, Any], job: str = "") -> bool:
         if current["host"] == self.owner["host"]:
             return current["born"] != _born(current["pid"])
         beat, until = current["beat"], time.monotonic() + LEASE
         while time.monotonic() < until:
             time.sleep(BEAT / 2)
-            now = self.store.read_json(self.name)
+            now = self.store.read_json(f"jobs/{job or self.job}/lock.json")
             if now is None:
                 return True
             if now["beat"] != beat or now["owner"] != current["owner"]:

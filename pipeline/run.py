@@ -20,6 +20,7 @@ from pipeline.audit import ENDED, STARTED, Trail
 from pipeline.catalogue import read_catalogue
 from pipeline.config import Job
 from pipeline.lock import Lock
+from pipeline.parse import ConfigError
 from pipeline.speak import Outcome, take_name
 from pipeline.store import Store, pretty
 from pipeline.survey import CHUNK, Track, survey
@@ -109,6 +110,7 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
             if missed := _missed(store, cut_off, tracks):
                 about["delivered"] = missed
             Trail(store, job.name).add(STARTED, **_checks(job), **about)
+            _alone(store, job, work, lock)
             kept.keep_plan(job, store, rows, earlier)
             work.find_missing(rows)
             with flow.cluster(job, address):
@@ -347,6 +349,21 @@ def _write_if_new(store: Store, job: Job, summary: Summary) -> bool:
     facts = {k: v for k, v in asdict(summary).items() if k not in ("failed", "idle")}
     store.write(f"{folder}/summary.json", pretty({**facts, "failures": len(summary.failed)}))
     return True
+
+
+def _alone(store: Store, job: Job, work: _Work, lock: Lock) -> None:
+    """Raises ConfigError where another job is making one of these tracks: audio of one could meet the other's manifest.
+
+    It looks once this run has said which tracks are its own: of two that start at once, one sees the other.
+    """
+    for other in lock.others():
+        theirs = Trail(store, other).unfinished().get("tracks")
+        shared = sorted(set(theirs) & set(work.todo)) if isinstance(theirs, dict) else []
+        if shared and (holder := lock.holder(other)):
+            raise ConfigError(
+                f"output: found the track {shared[0]} in {job.output} made by two jobs, {job.name!r} and {other!r}, "
+                f"which {holder} is running; expected one after the other, or an output for each"
+            )
 
 
 def _checks(job: Job) -> dict[str, str]:

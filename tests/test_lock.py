@@ -69,6 +69,19 @@ def test_two_jobs_have_two_locks(store: Store) -> None:
         assert sorted(store.sizes()) == ["jobs/one/lock.json", "jobs/two/lock.json"]
 
 
+def test_other_jobs_of_an_output_are_told_with_who_runs_them(store: Store) -> None:
+    process = holder(store)
+    store.write(
+        "jobs/killed/lock.json", store.read("jobs/test/lock.json").replace(str(process.pid).encode(), b"4194305")
+    )
+    store.write("jobs/done/audit/lock.json", b"{}")
+    with Lock(store, "mine") as held:
+        assert held.others() == ["killed", "test"]
+        assert held.holder("test") == f"process {process.pid} on {socket.gethostname()}"
+        assert (held.holder("killed"), held.holder("done")) == (None, None)
+    process.communicate("")
+
+
 def test_the_lock_of_a_killed_process_is_taken_over(store: Store) -> None:
     process = holder(store)
     process.kill()

@@ -10,6 +10,8 @@ from conftest import MakeJob, srt
 
 from pipeline.audit import Trail
 from pipeline.config import Job, load_job
+from pipeline.lock import Lock
+from pipeline.parse import ConfigError
 from pipeline.run import Summary, run
 from pipeline.store import Store
 
@@ -156,6 +158,20 @@ def test_deliveries_of_a_killed_run_are_entered_whatever_the_next_ones_are_about
     assert delivered() == [[], ["a/en", "b/en", "c/en"], ["d/en"]]
     assert go(make_job(scripts))[1].idle
     assert trail.faults() == []
+
+
+def test_two_jobs_do_not_make_one_track_at_the_same_time(make_job: MakeJob, tmp_path: Path) -> None:
+    scripts = {name: {"en.srt": srt(f"This is {name}.")} for name in "ab"}
+    job = load_job(str(make_job(scripts)))
+    store = Store(job.output)
+    other = Trail(store, "other")
+    with Lock(store, "other"):
+        other.add("run started", tracks={"b/en": "0" * 64, "c/en": "0" * 64})
+        with pytest.raises(ConfigError, match=f"the track b/en in {job.output} made by two jobs, 'test' and 'other'"):
+            run(job)
+        assert not list((tmp_path / "out").glob("takes/*/*"))
+        assert go(make_job({"a": scripts["a"]}))[1].exit_code == 0  # another track
+    assert go(make_job(scripts))[1].exit_code == 0  # the other one was killed, or has ended
 
 
 def test_a_damaged_manifest_is_made_anew(make_job: MakeJob, tmp_path: Path) -> None:
