@@ -7,13 +7,15 @@ import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from pipeline.store import Store, canonical
 
 START = "0" * 64  # what the first entry names as the one before it
 STARTED, ENDED = "run started", "run ended"  # what runs enter
-_NAME = re.compile(r"(\d{8})-([0-9a-f]{16})\.json")
+_NAME = re.compile(r"([0-9]{8,})-[0-9a-f]{16}\.json")
+LATE = 3  # times that an entry is written anew because others came before it
 KEYS = {"number", "previous", "when", "who", "job", "what", "why", "about"}
 
 
@@ -29,6 +31,17 @@ class Trail:
 
     def add(self, what: str, why: str = "", **about: Any) -> str:
         """Append an entry; its hash. The time is UTC in whole seconds."""
+        name, written = self._append(what, why, about)
+        for _ in range(LATE):
+            if _number(self._names()[-1]) <= _number(name):
+                break
+            # Others went on meanwhile, and what they wrote does not follow this: it belongs to the end.
+            self.store.delete(name)
+            name, written = self._append(what, why, about)
+        return written
+
+    def _append(self, what: str, why: str, about: dict[str, Any]) -> tuple[str, str]:
+        """The name and the hash of a new entry."""
         names = self._names()
         number = _number(names[-1]) if names else 0
         last = [_hash(self.store.read(name)) for name in names if _number(name) == number]
@@ -37,8 +50,9 @@ class Trail:
             "who": f"{_user()}@{socket.gethostname()}", "job": self.job, "what": what, "why": why, "about": about,
         }  # fmt: skip
         data = canonical(entry) + b"\n"
-        self.store.write(f"{self.folder}/{number + 1:08}-{_hash(data)[:16]}.json", data, sync=True)
-        return _hash(data)
+        name = f"{self.folder}/{_file(number + 1, data)}"
+        self.store.write(name, data, sync=True)
+        return name, _hash(data)
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The entries that can be read, in order, each with its `hash`."""
@@ -71,7 +85,7 @@ class Trail:
             data, place, number = self.store.read(name), self.store.show(name), _number(name)
             hashes.setdefault(number, []).append(_hash(data))
             entry = self._entry(data)
-            if not name.endswith(f"-{_hash(data)[:16]}.json"):
+            if name != f"{self.folder}/{_file(number, data)}":
                 found.append(f"{place}: altered, its name is not that of its contents")
             elif entry is None or entry["number"] != number or entry["job"] != self.job:
                 found.append(f"{place}: not an entry of this place in this chain")
@@ -81,8 +95,9 @@ class Trail:
         for place, number, previous in follows:
             if links.get(number - 1) != previous:
                 found.append(f"{place}: follows {previous[:16]}, which is not what is there as number {number - 1}")
-        gaps = sorted(set(range(1, max(hashes, default=0) + 1)) - set(hashes))
-        found += [f"{self.store.show(self.folder)}: entry {number} is missing" for number in gaps]
+        found += [f"{self.store.show(self.folder)}: {gap} missing" for gap in _gaps(sorted(hashes))]
+        strangers = sorted(set(self.store.sizes(self.folder)) - set(self._names()))
+        found += [f"{self.store.show(name)}: not an entry by its name" for name in strangers]
         if head and not any(link.startswith(head) for link in links.values()):
             found.append(f"{self.store.show(self.folder)}: no {head}, which was there: the end was cut off or altered")
         return found
@@ -96,13 +111,30 @@ class Trail:
         return entry if isinstance(entry, dict) and set(entry) == KEYS and isinstance(entry["about"], dict) else None
 
     def _names(self) -> list[str]:
-        return sorted(name for name in self.store.sizes(self.folder) if _NAME.fullmatch(name.rpartition("/")[2]))
+        """The files of the folder that are entries by their names, in order."""
+        found = [
+            name for name in self.store.sizes(self.folder) if _NAME.fullmatch(name.removeprefix(f"{self.folder}/"))
+        ]
+        return sorted(found, key=lambda name: (_number(name), name))
 
 
 def _number(name: str) -> int:
     found = _NAME.fullmatch(name.rpartition("/")[2])
     assert found
     return int(found[1])
+
+
+def _file(number: int, data: bytes) -> str:
+    return f"{number:08}-{_hash(data)[:16]}.json"
+
+
+def _gaps(numbers: list[int]) -> Iterator[str]:
+    """What lacks of 1, 2, 3 ... up to the last of these."""
+    for before, number in pairwise([0, *numbers]):
+        if number == before + 2:
+            yield f"entry {before + 1} is"
+        elif number > before + 2:
+            yield f"entries {before + 1} to {number - 1} are"
 
 
 def _link(last: list[str]) -> str:

@@ -122,6 +122,59 @@ def test_two_runs_at_the_same_moment_are_no_fault(trail: Trail) -> None:
     assert len(list(trail.entries())) == 7
 
 
+def test_an_entry_with_the_greatest_number_hides_none_that_come_later(trail: Trail) -> None:
+    planted = canonical({**json.loads(paths(trail)[-1].read_bytes()), "number": 99999999}) + b"\n"
+    path = paths(trail)[0].with_name(f"99999999-{hashlib.sha256(planted).hexdigest()[:16]}.json")
+    path.write_bytes(planted)
+    trail.add("run started")
+    trail.add("run ended", delivered={"b/fr": "6"})
+    assert [entry["number"] for entry in trail.entries()][-3:] == [99999999, 100000000, 100000001]
+    assert any("entries 6 to 99999998 are missing" in fault for fault in trail.faults())
+    path.unlink()
+    assert [entry["number"] for entry in trail.entries()][-2:] == [100000000, 100000001]
+    assert any("entries 6 to 99999999 are missing" in fault for fault in trail.faults())
+    assert any("100000000-" in fault and "as number 99999999" in fault for fault in trail.faults())
+
+
+@pytest.mark.parametrize(
+    "name", ["note.txt", "00000006.json", "0000005-{}.json", "more/00000001-{}.json", "٠٠٠٠٠٠٠٦-{}.json"]
+)
+def test_a_file_in_the_folder_that_is_no_entry_is_a_fault(trail: Trail, name: str) -> None:
+    path = paths(trail)[0].parent / name.format("0123456789abcdef")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"{}")
+    assert [fault for fault in trail.faults() if "not an entry by its name" in fault and path.name in fault]
+    assert len(list(trail.entries())) == 5
+
+
+def test_an_entry_whose_number_is_written_longer_is_altered(trail: Trail) -> None:
+    last = paths(trail)[-1]
+    last.rename(last.with_name(f"0{last.name}"))
+    assert any("altered, its name is not that of its contents" in fault for fault in trail.faults())
+
+
+class Slow(Store):
+    """A store that lets others write two entries before the first one of its own."""
+
+    others: Trail | None = None
+
+    def write(self, name: str, data: bytes, *, sync: bool = False) -> None:
+        others, self.others = self.others, None
+        if others:
+            others.add("run started")
+            others.add("run ended")
+        super().write(name, data, sync=sync)
+
+
+def test_an_entry_that_is_written_late_comes_to_the_end(trail: Trail) -> None:
+    store = Slow(trail.store.url)
+    store.others = trail
+    head = Trail(store, "night").add("late")
+    assert trail.faults() == []
+    assert [entry["what"] for entry in trail.entries()][5:] == ["run started", "run ended", "late"]
+    assert head == trail.head()
+
+
 def test_an_empty_trail_and_one_in_object_storage_hold() -> None:
     trail = Trail(Store("memory://audit-test"), "night")
     assert (trail.faults(), list(trail.entries())) == ([], [])
