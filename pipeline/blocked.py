@@ -1,5 +1,6 @@
 """The blocklist of a job, held against every cloned voice at plan, at speak and at commit."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import lists
+from pipeline.audio.blocks import Samples
 from pipeline.audio.take import decode_take
 from pipeline.config import Job
 from pipeline.consents import clips, entry, references
@@ -57,22 +59,24 @@ def check(job: Job, voice: str) -> None:
 
 
 def check_takes(job: Job, voice: str, chunks: Sequence[Chunk], store: Store) -> int:
-    """Hear a sample of the takes of a cloned voice: the longest ones. How many; 0 where they hold too little speech.
+    """Hear a sample of the takes of a cloned voice: the longest ones, and more until they hold a second of speech.
 
+    How many were heard; 0 where all of them hold less.
     Raises BlocklistError for a voice on the list, whatever its reference is: its takes are deleted.
     """
     if job.blocklist is None or entry(job, voice) is None:
         return 0
-    longest = sorted(chunks, key=lambda chunk: (-chunk.predicted, chunk.key))[: job.blocklist.sample]
-    parts, rate = [], RATE
-    for chunk in longest:
+    parts: list[Samples] = []
+    pieces = None
+    for chunk in sorted(chunks, key=lambda chunk: (-chunk.predicted, chunk.key)):
         samples, rate, _ = decode_take(store.read(take_name(chunk.key)))
         parts.append(samples)
-    if not parts or sum(map(len, parts)) < LEAST * rate:
-        return 0
-    try:
-        pieces = open_encoder(job.blocklist.encoder).pieces(np.concatenate(parts), rate)
-    except ValueError:  # less than a second of it is speech
+        if len(parts) < min(job.blocklist.sample, len(chunks)) or sum(map(len, parts)) < LEAST * rate:
+            continue
+        with contextlib.suppress(ValueError):  # less than a second of it is speech
+            pieces = open_encoder(job.blocklist.encoder).pieces(np.concatenate(parts), rate)
+            break
+    if pieces is None:
         return 0
     try:
         current(job).refuse(f"takes of the voice {voice.partition('@')[0]!r}", pieces, united=False)

@@ -147,6 +147,31 @@ def test_takes_that_sound_like_a_blocked_voice_are_refused_and_deleted(
     assert not list(Path(job.output).glob("takes/*/*.flac"))
 
 
+SHORT = ("Yes.", "No.", "Go.", "I do.", "Come.", "Why?", "Stop.", "We can.", "It is.", "Now.")
+
+
+def test_a_sample_that_holds_too_little_speech_is_made_larger(
+    make_job: Any, setting: Setting, write: Any, tmp_path: Path
+) -> None:
+    write("m7")
+    keys = setting(sample=1)
+    path = make_job({"a": {"en.srt": srt(*SHORT)}}, titles=cast(a="anna"), **keys)
+    job, track = planned(path)
+    chunks = [chunk for utterance in track.utterances for chunk in utterance.chunks]
+    voice, store = chunks[0].voice, Store(job.output)
+    assert not any(o.error for o in speak(chunks, engine(job), store, partial(refusal, job)))
+    assert 1 < blocked.check_takes(job, voice, chunks, store) < len(chunks)
+    assert blocked.check_takes(job, voice, chunks[:1], store) == 0  # there is no more
+
+    shutil.copy(tmp_path / "anna.f2.wav", tmp_path / "harmless.m7.wav")
+    keys["engine"]["options"]["voices"]["tom"]["clip"] = "harmless.m7.wav"
+    job, track = planned(make_job({"a": {"en.srt": srt(*SHORT)}}, titles=cast(a="tom"), **keys))
+    chunks = [chunk for utterance in track.utterances for chunk in utterance.chunks]
+    assert not any(o.error for o in speak(chunks, engine(job), store, partial(refusal, job)))
+    with pytest.raises(BlocklistError, match="takes of the voice 'tom': found the voice of 'the person m7'"):
+        assemble(job, track, {}, store)
+
+
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
