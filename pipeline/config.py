@@ -268,7 +268,7 @@ def _able(job: Job, url: str) -> bool:
 def _check_storage(job: Job, url: str) -> None:
     try:
         json.dumps(job.storage_options, sort_keys=True)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # a list within itself
         raise ConfigError(f"{url}: storage_options: found what JSON cannot hold ({error}), expected text as keys and "
                           "text, numbers, lists") from error  # fmt: skip
 

@@ -10,12 +10,30 @@ class ConfigError(ValueError):
     """The job file, the catalogue or an option is wrong. Nothing was started."""
 
 
-class _Once:
-    """YAML that refuses a key which stands twice in one mapping, instead of dropping the first."""
+DEEPEST = 600  # mappings and lists within each other; tens of thousands overflow libyaml's stack
+_FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)  # of what makes values of YAML's texts
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+
+class _Strict:
+    """YAML that refuses a key which stands twice in one mapping, instead of dropping the first, and names the place of
+    a text that is not what its tag says."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            made = super().construct_object(node, deep)  # type: ignore[misc]
+            if isinstance(made, int):
+                str(made)  # ValueError for one of thousands of digits, which no message could show
+        except _FAULTS:
+            found = repr(node.value[:40]) if isinstance(node, yaml.ScalarNode) else f"a {node.id}"  # type: ignore[attr-defined]
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{found}, which is no {kind}", node.start_mark
+            ) from None
+        return made
+
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
         seen = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
@@ -25,11 +43,11 @@ class _Once:
         return super().construct_mapping(node, deep)  # type: ignore[misc]
 
 
-class _Loader(_Once, yaml.SafeLoader):
+class _Loader(_Strict, yaml.SafeLoader):
     """Its errors say what was found."""
 
 
-class _FastLoader(_Once, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _FastLoader(_Strict, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """libyaml, which takes a tenth of the time, and whose errors say less."""
 
 
@@ -37,6 +55,7 @@ def parse_yaml(url: str, data: bytes) -> Any:
     try:
         text = data.decode("utf-8-sig")
         try:
+            _check_depth(url, text)
             return yaml.load(text, _FastLoader)
         except yaml.YAMLError:
             return yaml.load(text, _Loader)
@@ -45,7 +64,23 @@ def parse_yaml(url: str, data: bytes) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{url}:{mark.line + 1}" if mark else url
-        raise ConfigError(f"{place}: found {getattr(error, 'problem', error)}, expected YAML") from error
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise ConfigError(f"{place}: found {problem}, expected YAML") from error
+    except RecursionError:
+        raise ConfigError(f"{url}: found mappings and lists too deep within each other, expected fewer") from None
+
+
+def _check_depth(url: str, text: str) -> None:
+    """Raises ConfigError with the line where mappings and lists go too deep."""
+    if text.count("[") + text.count("{") + 2 * max(map(len, text.split("\n"))) < DEEPEST:
+        return  # as almost always: brackets open what is within a line, and its indentation the rest
+    depth = 0
+    for event in yaml.parse(text, _FastLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            line = event.start_mark.line + 1  # type: ignore[union-attr]
+            raise ConfigError(f"{url}:{line}: found more than {DEEPEST} mappings and lists within "
+                              "each other, expected fewer")  # fmt: skip
 
 
 def check(model: type[BaseModel], raw: Any, place: str) -> Any:

@@ -64,6 +64,12 @@ def test_a_missing_job_file_is_named(tmp_path: Path) -> None:
         ("- a\n- b", "found list, expected a mapping with name, catalogue and output"),
         (b"name: \xff", "found a byte that is not UTF-8 at 6, expected UTF-8"),
         (BASE + "languages: [fr", ":4: found expected ',' or ']', but got '<stream end>', expected YAML"),
+        (BASE + "languages: 2026-02-30", ":4: found '2026-02-30', which is no timestamp, expected YAML"),
+        (
+            BASE + "storage_options: &a {a: *a}",
+            "storage_options: found what JSON cannot hold (Circular reference detected), expected text as keys and "
+            "text, numbers, lists",
+        ),
         ("name: test", "catalogue: found nothing, expected this key\noutput: found nothing, expected this key"),
         (
             BASE + "languages: [fr, no]",
