@@ -2,7 +2,6 @@
 
 import getpass
 import hashlib
-import json
 import re
 import socket
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from pipeline.store import Store, canonical
+from pipeline.store import Store, canonical, from_json
 
 START = "0" * 64  # what the first entry names as the one before it
 STARTED, ENDED = "run started", "run ended"  # what runs enter
@@ -105,8 +104,8 @@ class Trail:
     @staticmethod
     def _entry(data: bytes) -> dict[str, Any] | None:
         try:
-            entry = json.loads(data)
-        except (ValueError, RecursionError):
+            entry = from_json(data)
+        except ValueError:
             return None
         return entry if isinstance(entry, dict) and set(entry) == KEYS and isinstance(entry["about"], dict) else None
 

@@ -3,7 +3,6 @@
 import codecs
 import csv
 import io
-import json
 import posixpath
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Job, Title
 from pipeline.parse import ConfigError, check, parse_yaml
-from pipeline.store import read_file, resolve
+from pipeline.store import from_json, read_file, resolve
 
 EXPECTED = "a .yaml, .yml, .jsonl, .csv or .parquet file"
 
@@ -87,7 +86,7 @@ def _jsonl(url: str, data: bytes) -> Iterator[tuple[str, Any]]:
     for n, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         if line.strip():
             try:
-                yield f"{url}:{n}", json.loads(line.decode())
+                yield f"{url}:{n}", from_json(line.decode())
             except ValueError as error:
                 raise ConfigError(f"{url}:{n}: found {error}, expected one JSON object a line") from error
 
@@ -121,9 +120,9 @@ def _cells(row: dict[str, Any], place: str) -> dict[str, Any]:
 
 def _json(cell: str, place: str) -> Any:
     try:
-        return json.loads(cell)
+        return from_json(cell)
     except ValueError as error:
-        raise ConfigError(f"{place}: found {cell!r} ({error}), expected JSON") from error
+        raise ConfigError(f"{place}: found {cell[:60]!r} ({error}), expected JSON") from error
 
 
 def _title(raw: Any, place: str, url: str) -> Title:

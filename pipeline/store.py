@@ -46,6 +46,14 @@ def pretty(value: Any) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
 
 
+def from_json(text: str | bytes) -> Any:
+    """What JSON says. ValueError for anything else, and for what is too deep within itself to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("lists and objects too deep within each other") from None
+
+
 def is_url(path: str) -> bool:
     return "://" in path or path.startswith("memory:")
 
@@ -102,7 +110,7 @@ class Store:
     def read_json(self, name: str) -> Any:
         """The parsed JSON of a file, or None where it is missing or not JSON."""
         try:
-            return json.loads(self.read(name))
+            return from_json(self.read(name))
         except (FileNotFoundError, ValueError):
             return None
 

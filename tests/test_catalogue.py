@@ -123,6 +123,7 @@ def test_paths_are_taken_from_where_the_catalogue_is(path: str, base: str, found
 
 
 UNSAFE = "expected a name of 1 to 200 bytes without separators, control characters or spaces at its ends"
+DEEP = "lists and objects too deep within each other"
 NO = 'found the truth value false, expected text; YAML reads a bare no, yes, on and off so: write it in quotes, "no"'
 
 
@@ -185,6 +186,7 @@ NO = 'found the truth value false, expected text; YAML reads a bare no, yes, on 
             "c.jsonl:1: found 'utf-8' codec can't decode byte 0xff in position 8: invalid start "
             "byte, expected one JSON object a line",
         ),
+        ("c.jsonl", "[" * 100_000, f"c.jsonl:1: found {DEEP}, expected one JSON object a line"),
         ("c.jsonl", '{"id": "a\\u0007", "scripts": {"fr": "x"}}', f"c.jsonl:1: id: found 'a\\x07', {UNSAFE}"),
         ("c.jsonl", '{"id": "\\ud800", "scripts": {"fr": "x"}}', f"c.jsonl:1: id: found '\\ud800', {UNSAFE}"),
         ("c.jsonl", "", "c.jsonl: found no titles, expected at least one"),
@@ -196,6 +198,11 @@ NO = 'found the truth value false, expected text; YAML reads a bare no, yes, on 
             "c.csv",
             "id,script.fr,cast\na,x,Anna\n",
             "c.csv:2: cast: found 'Anna' (Expecting value: line 1 column 1 (char 0)), expected JSON",
+        ),
+        (
+            "c.csv",
+            f"id,script.fr,cast\na,x,{'[' * 100_000}\n",
+            f"c.csv:2: cast: found '{'[' * 60}' ({DEEP}), expected JSON",
         ),
         ("c.csv", 'id,script.fr,cast\na,x,"[1, 2]"\n', "c.csv:2: cast: found [1, 2], expected a valid dictionary"),
         ("c.csv", 'id,scripts,script.fr\na,"""x""",x\n', "c.csv:2: scripts: found 'x', expected a valid dictionary"),

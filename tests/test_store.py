@@ -92,8 +92,9 @@ def test_json_is_read_or_none(store: Store) -> None:
     store.write("good.json", pretty({"name": "été"}))
     store.write("half.json", b'{"name": ')
     store.write("binary.json", b"\xff\xfe\x00")
+    store.write("deep.json", b"[" * 100_000)
     assert store.read_json("good.json") == {"name": "été"}
-    assert [store.read_json(name) for name in ("half.json", "binary.json", "none.json")] == [None] * 3
+    assert [store.read_json(name) for name in ("half.json", "binary.json", "deep.json", "none.json")] == [None] * 4
 
 
 def test_a_missing_file_is_named(store: Store) -> None:
