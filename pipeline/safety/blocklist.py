@@ -1,7 +1,6 @@
 """The blocklist: voices that must not be cloned, as speaker embeddings in a signed, versioned, expiring document."""
 
 import base64
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.signing import Refusal, SignatureError, SigningKey, believe, parse
+from pipeline.store import from_json
 from pipeline.voices.consent import moment
 from pipeline.voices.encoder import Vector, centre, unity
 
@@ -21,6 +21,7 @@ Spread = tuple[Scores, Scores]
 
 LEAST = 10  # speakers of a calibration
 ENROLLED = 5  # clips of a person that a calibration enrols at most
+MOST = 10**18  # of any number in a calibration
 MICRO = 10**6  # thresholds are whole millionths, as signed documents hold whole numbers only
 TOGETHER = 0.01  # share of clips of one speaker that may look like two
 _KEYS = {"version", "issued", "expires", "calibration", "people", "vectors"}
@@ -63,6 +64,9 @@ class Calibration:
         for name, value in body.items():
             if type(value) is not (str if name in ("encoder", "cohort") else int):
                 raise BlocklistError("malformed", f"calibration.{name}: found {value!r}, expected another type")
+            if isinstance(value, int) and abs(value) >= MOST:
+                told = f"a number of {len(str(abs(value)))} digits"
+                raise BlocklistError("malformed", f"calibration.{name}: found {told}, expected one under {MOST:.0e}")
         values = {k: body[k] / MICRO if v.type is float else body[k] for k, v in fields.items()}
         found = body["speakers"] if body["cohort"] else 0
         return cls(**{**values, "cohort": _vectors("calibration.cohort", body["cohort"], found)})
@@ -245,6 +249,6 @@ def built_in() -> Calibration:
 def read_calibration(data: bytes, place: str) -> Calibration:
     """A file that `dub blocklist calibrate` wrote. Raises BlocklistError that names it."""
     try:
-        return Calibration.parse(json.loads(data))
-    except (ValueError, OverflowError, RecursionError) as error:
+        return Calibration.parse(from_json(data))
+    except ValueError as error:
         raise BlocklistError("malformed", f"{place}: {error}") from error

@@ -163,6 +163,8 @@ def test_a_list_that_was_cut_off_is_refused() -> None:
         ({"vectors": "AAAA" * 32}, "not of unit length"),
         ({"calibration": {}}, "calibration: found {}"),
         ({"calibration": CALIBRATION.body() | {"threshold": "1"}}, "calibration.threshold: found '1'"),
+        ({"calibration": CALIBRATION.body() | {"threshold": 10**400}}, "calibration.threshold: found a number of 401"),
+        ({"calibration": CALIBRATION.body() | {"speakers": -(10**18)}}, "calibration.speakers: found a number of 19"),
         ({"calibration": replace(CALIBRATION, cohort=CALIBRATION.cohort[:3], speakers=3).body()}, "cohort: found 3"),
         ({"more": 1}, "expected calibration, expires"),
     ],
