@@ -238,7 +238,8 @@ def show(job: JobFile, as_json: AsJson = False) -> int:
         return 0
     made = tables.table(f"{len(entries)} entries of {loaded.name}", "when", "who", "what", "about", "hash")
     for entry in entries:
-        made.add_row(entry["when"], entry["who"], entry["what"], tables.about(entry["about"]), entry["hash"][:16])
+        cells = entry["when"], entry["who"], entry["what"], tables.about(entry["about"]), entry["hash"][:16]
+        made.add_row(*map(tables.visible, cells))
     tables.console().print(made)
     return 0
 

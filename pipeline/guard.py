@@ -23,6 +23,9 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
         except (ConfigError, StoreError) as error:
             print(f"dub: {error}", file=sys.stderr)
             code = 2
+        except FileNotFoundError as error:  # a link into nothing, or a file deleted after it was listed
+            print(f"dub: {error}", file=sys.stderr)
+            code = 2
         except UnicodeEncodeError as error:
             print(f"dub: found {error.object!r}, expected text that can be written as UTF-8", file=sys.stderr)
             code = 2

@@ -114,6 +114,28 @@ def test_what_is_no_entry_is_a_fault_and_shown_by_no_command(trail: Trail) -> No
     assert len(list(trail.entries())) == 5
 
 
+def test_an_entry_of_any_form_is_shown_with_all_that_it_says(make_job: Any) -> None:
+    path = str(make_job({"a": {"en.srt": srt(LINES[0])}}))
+    job = load_job(path)
+    made = Trail(Store(job.output), "test")
+    for about in ({"refused": [{}]}, {"refused": 5}, {"[/b]": "[red]forged[/red] \x1b[2K"}):
+        made.add("run [ended]", **about)
+    change(paths(made)[-1], when=5, who=["mallory"])
+    told = dub("audit", "show", path)
+    for shown in ("refused 5", "[/b] [red]forged[/red] \\x1b[2K", "['mallory']", "run [ended]"):
+        assert shown in told
+
+
+def test_a_link_into_nothing_is_told(make_job: Any) -> None:
+    path = str(make_job({"a": {"en.srt": srt(LINES[0])}}))
+    name = "jobs/test/audit/00000001-0123456789abcdef.json"
+    link = Path(load_job(path).output) / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to("nowhere")
+    for command in ("show", "verify"):
+        assert f"{name} does not exist" in dub("audit", command, path, code=2)
+
+
 def test_two_runs_at_the_same_moment_are_no_fault(trail: Trail) -> None:
     twin(paths(trail)[-1])
     assert trail.faults() == []

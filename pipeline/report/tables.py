@@ -1,5 +1,6 @@
 """Tables for people: the plan, the summary, the failures, the languages."""
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
     from pipeline.survey import Track
 
 ROWS = 60  # a table for eyes; --json has all
+FAILED = ("stage", "title", "language", "found", "expected")  # of each failure; some have a place besides
 
 
 def console() -> Console:
-    """For tables: as wide as the terminal, or wide enough where there is none."""
-    return Console() if sys.stdout.isatty() else Console(width=140)
+    """As wide as the terminal, or wide enough where there is none. What people wrote into files is shown as it is:
+    `[b]` is no markup, and `:b:` no emoji."""
+    return Console(width=None if sys.stdout.isatty() else 140, markup=False, emoji=False)
 
 
 def table(title: str, *columns: str) -> Table:
@@ -114,12 +117,24 @@ def _rest(console: Console, count: int) -> None:
         console.print(f"... and {count - ROWS} more")
 
 
+def visible(value: Any) -> str:
+    """What somebody else may have written, in a cell: characters that would move the cursor are shown as escapes."""
+    text = str(value).encode("utf-8", "backslashreplace").decode()
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def about(facts: dict[str, Any]) -> str:
     """What an entry of the audit trail tells, in a cell."""
     rows = []
     for name, value in facts.items():
-        if name == "refused":
-            value = [f"{lost['title']}/{lost['language']}: {lost['found']}" for lost in value]
+        if name == "refused" and isinstance(value, list):
+            value = [_refused(lost) for lost in value]
         inner = "".join(f"\n  {row}" for row in value) if isinstance(value, list | dict) else ""
         rows.append(f"{name} {len(value) if inner or value in ([], {}) else value}{inner}")
     return "\n".join(rows)
+
+
+def _refused(lost: Any) -> str:
+    if not isinstance(lost, dict) or not {"title", "language", "found"} <= set(lost):
+        return str(lost)
+    return f"{lost['title']}/{lost['language']}: {lost['found']}"
