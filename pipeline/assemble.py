@@ -361,6 +361,6 @@ def whole(manifest: Any, sizes: dict[str, int]) -> bool:
     """Whether every file that a manifest names is there in its size."""
     files = manifest.get("files") if isinstance(manifest, dict) else None
     return isinstance(files, list) and all(
-        isinstance(file, dict) and "bytes" in file and sizes.get(file.get("name", "")) == file["bytes"]
+        isinstance(file, dict) and "bytes" in file and sizes.get(str(file.get("name"))) == file["bytes"]
         for file in files
     )

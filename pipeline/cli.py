@@ -17,11 +17,12 @@ from pipeline.cli_voices import voices
 from pipeline.config import Job, load_job
 from pipeline.engines import open_engine
 from pipeline.guard import guarded
+from pipeline.lock import read_lock
 from pipeline.parse import ConfigError
 from pipeline.plan import notes as engine_notes
 from pipeline.report import tables
 from pipeline.report.progress import Reporter
-from pipeline.store import Store
+from pipeline.store import Store, from_json
 from pipeline.survey import Track, survey, unique_takes
 from pipeline.watermark.keys import VARIABLE, Key, read_keys, write_key
 
@@ -98,7 +99,7 @@ def status(job: JobFile, as_json: AsJson = False) -> int:
     store = Store(loaded.output, loaded.storage_options)
     tracks = list(survey(loaded, read_catalogue(loaded), store))
     done = sum(track.state == "delivered" for track in tracks)
-    lock = store.read_json(f"jobs/{loaded.name}/lock.json")
+    lock = read_lock(store, loaded.name)
     facts: dict[str, Any] = {
         "job": loaded.name,
         "tracks": len(tracks),
@@ -268,8 +269,21 @@ def _problems(tracks: list[Track]) -> list[dict[str, Any]]:
 
 
 def _read_failed(job: Job) -> list[dict[str, Any]]:
+    store, name = Store(job.output, job.storage_options), f"jobs/{job.name}/failed.jsonl"
     try:
-        data = Store(job.output, job.storage_options).read(f"jobs/{job.name}/failed.jsonl")
+        lines = store.read(name).splitlines()  # as bytes: a text may hold a line separator of Unicode
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in data.decode().splitlines()]
+    rows = []
+    for n, line in enumerate(lines, 1):
+        place = f"{store.show(name)}:{n}"
+        try:
+            row = from_json(line)
+        except ValueError as error:
+            raise ConfigError(f"{place}: found {error}, expected a line that dub run wrote") from error
+        if not isinstance(row, dict) or not set(tables.FAILED) <= set(row):
+            raise ConfigError(
+                f"{place}: found a line without {', '.join(tables.FAILED)}, expected one that dub run wrote"
+            )
+        rows.append(row)
+    return rows

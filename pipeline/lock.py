@@ -12,6 +12,19 @@ from pipeline.store import Store, StoreError, pretty
 
 BEAT = 5.0  # seconds between two signs of life
 LEASE = 20.0  # seconds without one after which an owner on another host is taken for dead
+_KEYS = {"owner": str, "host": str, "pid": int, "born": str, "beat": int}
+
+
+def read_lock(store: Store, job: str) -> dict[str, Any] | None:
+    """Who runs a job, or was killed while doing so; None where nobody does, or what is there is no lock."""
+    found = store.read_json(_name(job))
+    if not isinstance(found, dict) or any(type(found.get(key)) is not kind for key, kind in _KEYS.items()):
+        return None
+    return found
+
+
+def _name(job: str) -> str:
+    return f"jobs/{job}/lock.json"
 
 
 class Lock:
@@ -22,7 +35,7 @@ class Lock:
     """
 
     def __init__(self, store: Store, name: str):
-        self.store, self.name, self.job = store, f"jobs/{name}/lock.json", name
+        self.store, self.name, self.job = store, _name(name), name
         self.owner = {
             "owner": uuid.uuid4().hex,
             "host": socket.gethostname(),
@@ -34,8 +47,8 @@ class Lock:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Self:
-        current = self.store.read_json(self.name)
-        if current and not self._dead(current):
+        current = read_lock(self.store, self.job)
+        if current and not self._dead(current, self.job):
             raise ConfigError(
                 f"job {self.job!r} is being run by process {current['pid']} on {current['host']}; "
                 f"expected one run at a time ({self.store.show(self.name)})"
@@ -65,16 +78,16 @@ class Lock:
 
     def holder(self, job: str) -> str | None:
         """Who runs another job; None where nobody does. It may take `LEASE` seconds to know."""
-        current = self.store.read_json(f"jobs/{job}/lock.json")
+        current = read_lock(self.store, job)
         return f"process {current['pid']} on {current['host']}" if current and not self._dead(current, job) else None
 
-    def _dead(self, current: dict[str, Any], job: str = "") -> bool:
+    def _dead(self, current: dict[str, Any], job: str) -> bool:
         if current["host"] == self.owner["host"]:
             return current["born"] != _born(current["pid"])
         beat, until = current["beat"], time.monotonic() + LEASE
         while time.monotonic() < until:
             time.sleep(BEAT / 2)
-            now = self.store.read_json(f"jobs/{job or self.job}/lock.json")
+            now = read_lock(self.store, job)
             if now is None:
                 return True
             if now["beat"] != beat or now["owner"] != current["owner"]:
@@ -97,8 +110,8 @@ class Lock:
         self.store.write(self.name, pretty({**self.owner, "beat": beat}))
 
     def _ours(self) -> bool:
-        current = self.store.read_json(self.name)
-        return bool(current) and current["owner"] == self.owner["owner"]
+        current = read_lock(self.store, self.job)
+        return current is not None and current["owner"] == self.owner["owner"]
 
 
 def _born(pid: int | None = None) -> str:

@@ -228,10 +228,7 @@ class _Work:
         keys = self.chunks.filter(pc.equal(self.chunks["track"], name))["key"].to_pylist() if self.reasons else []
         missing = {key: self.reasons[key] for key in keys if key in self.reasons}
         manifest = track.manifest or {}
-        before = {
-            entry["key"]: entry["reason"] for entry in manifest.get("missing", []) if {"key", "reason"} <= set(entry)
-        }
-        if manifest.get("plan") == track.digest and before == missing:
+        if manifest.get("plan") == track.digest and _missed(manifest) == missing:
             track.state = "delivered"
             self.progress.tracks_done += 1
             return
@@ -338,12 +335,12 @@ def _write_if_new(store: Store, job: Job, summary: Summary) -> bool:
     """Write the summary and the list of failures, unless they say what the store's do. Whether it wrote."""
     folder = f"jobs/{job.name}"
     failed = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in summary.failed)
-    old = store.read_json(f"{folder}/summary.json") or {}
+    old = store.read_json(f"{folder}/summary.json")
     try:
         same = store.read(f"{folder}/failed.jsonl") == failed
     except FileNotFoundError:
         same = False
-    if same and not summary.spoken and _states(summary.tracks) == _states(old.get("tracks", [])):
+    if same and not summary.spoken and _told(old) == _states(summary.tracks):
         return False
     store.write(f"{folder}/failed.jsonl", failed)
     facts = {k: v for k, v in asdict(summary).items() if k not in ("failed", "idle")}
@@ -391,6 +388,22 @@ def _missed(store: Store, started: dict[str, Any], tracks: Sequence[Track]) -> d
         if isinstance(manifest, dict) and manifest.get("plan") == digest:
             found[name] = digest
     return found
+
+
+def _missed(manifest: dict[str, Any]) -> dict[str, str] | None:
+    """What a manifest says is missing: keys of takes, with the reasons; None where no run wrote what it says."""
+    try:
+        return {lost["key"]: lost["reason"] for lost in manifest["missing"]}
+    except (KeyError, TypeError):
+        return None
+
+
+def _told(summary: Any) -> list[tuple[str, str, str]] | None:
+    """The states of the tracks in a summary of the store; None for what is none."""
+    try:
+        return _states(summary["tracks"])
+    except (KeyError, TypeError):
+        return None
 
 
 def _states(tracks: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:

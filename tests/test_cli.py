@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 import typer
 from conftest import MakeJob, srt
@@ -67,6 +68,25 @@ def test_a_run_reports_as_json_and_status_and_failed_agree(make_job: MakeJob) ->
     again = dub("run", job)
     assert again.returncode == 3
     assert "Nothing to do: 1 delivered, 1 partial" in again.stdout
+
+
+def test_damaged_files_of_a_run_are_told_or_passed_over(make_job: MakeJob, tmp_path: Path) -> None:
+    job = str(make_job({"a": {"fr.srt": srt("Bonjour.")}}))
+    for name, data in {
+        "jobs/test/lock.json": "[1]",
+        "a/fr/manifest.json": '{"files": [{"name": [], "bytes": 1}]}',
+        "jobs/test/failed.jsonl": '{"stage":"s", "title":"a", "language":"fr", "found": "\u2028", "expected": "x"}\n',
+    }.items():
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text(data)
+    assert "0 of 1 tracks delivered, 0 refused, 0 takes in the store; not running" in commands.dub("status", job)
+    assert "a/fr s: track: found \u2028, expected x" in commands.dub("failed", job, code=3)
+    for data, told in (("{}", "without stage, title"), ("5", "without stage"), ('{"a', "found Unterminated string")):
+        (tmp_path / "out/jobs/test/failed.jsonl").write_text(data)
+        for more in ([], ["--json"]):
+            found = commands.dub("failed", job, *more, code=2)
+            assert "failed.jsonl:1: found " in found
+            assert told in found
 
 
 @pytest.mark.parametrize(

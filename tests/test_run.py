@@ -120,6 +120,24 @@ def test_the_faults_of_a_catalogue_stay_with_their_titles(make_job: MakeJob, tmp
     assert anew <= {"jobs/test/plan.parquet"}
 
 
+def test_damaged_files_of_a_run_are_written_anew(make_job: MakeJob, tmp_path: Path) -> None:
+    path = make_job({"a": {"en.srt": srt("One.")}})
+    go(path)
+    before = files(tmp_path / "out")
+    manifest = tmp_path / "out/a/en/manifest.json"
+    for name, data in (
+        ("jobs/test/summary.json", "[1]"),
+        ("jobs/test/summary.json", '{"tracks": [{}]}'),
+        ("jobs/test/lock.json", "[1]"),
+        ("a/en/manifest.json", json.dumps({**json.loads(manifest.read_text()), "missing": 5})),
+        ("a/en/manifest.json", json.dumps({**json.loads(manifest.read_text()), "missing": [{}]})),
+    ):
+        (tmp_path / "out" / name).write_text(data)
+        assert go(path)[1].exit_code == 0
+        assert files(tmp_path / "out").keys() >= before.keys()
+        assert check_manifests(tmp_path / "out")[0]["missing"] == []
+
+
 def test_a_delivery_that_a_killed_run_did_not_enter_is_entered_by_the_next(make_job: MakeJob, tmp_path: Path) -> None:
     path = make_job({"a": {"en.srt": srt("One.")}})
     job, _ = go(path)
