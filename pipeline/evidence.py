@@ -109,7 +109,9 @@ def look_up(store: Store, tracks: Collection[str]) -> dict[str, dict[str, Any]]:
         if posixpath.basename(name) != "manifest.json" or len(found) == len(tracks):
             continue
         manifest = store.read_json(name)
-        track = str((manifest or {}).get("plan", ""))[:12]
+        if not isinstance(manifest, dict) or not all(isinstance(manifest.get(k), str) for k in ("title", "language")):
+            continue  # nothing that this program wrote
+        track = str(manifest.get("plan", ""))[:12]
         if track in tracks:
             found[track] = manifest
     return found

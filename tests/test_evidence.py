@@ -10,7 +10,8 @@ import pytest
 import soundfile
 from test_cli import dub
 
-from pipeline.evidence import Evidence, examine
+from pipeline.evidence import Evidence, examine, look_up
+from pipeline.store import Store
 from pipeline.watermark import Finding, Key, Payload, embed, write_key
 
 RATE = 24_000
@@ -151,6 +152,13 @@ def test_a_key_given_for_its_file_is_not_shown(folder: Path, source: str) -> Non
     assert done.returncode == 2
     assert "--keys: found a key itself, expected the name of a file that holds it" in done.stderr
     assert key not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("manifest", ["[1]", "5", "null", '{"plan": "0123456789ab"}', "[" * 100_000])
+def test_what_is_no_manifest_names_no_track(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/manifest.json").write_text(manifest)
+    assert look_up(Store(str(tmp_path)), ["0123456789ab"]) == {}
 
 
 def finding(**facts: Any) -> Finding:
