@@ -15,6 +15,7 @@ from pipeline.audio.blocks import Samples
 from pipeline.audio.clip import resample
 
 BLOCK = 1 << 18  # samples read at once
+SLOWEST = 4000  # Hz: at 1 Hz, a small file would be days of sound, and fill the memory when it is resampled
 UNKNOWN = 2**63 - 1  # frames that libsndfile gives for a FLAC stream of unstated length
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
@@ -40,7 +41,10 @@ def blocks(source: Source, stream: int = 0) -> Iterator[tuple[Samples, int]]:
     """
     with _opened(source) as (file, name):
         sound = _soundfile(file)
-        yield from _read(sound, name) if sound else _av(file, name, stream)
+        for samples, rate in _read(sound, name) if sound else _av(file, name, stream):
+            if rate < SLOWEST:
+                raise ValueError(f"{name}: found {rate} samples a second, expected {SLOWEST} or more")
+            yield samples, rate
 
 
 def streams(source: Source) -> int:

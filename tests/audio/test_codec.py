@@ -281,6 +281,14 @@ def test_rubbish_is_refused(data):
         decode(data)
 
 
+@pytest.mark.parametrize("container", ["WAV", "AU"])  # read by libsndfile and by FFmpeg
+def test_a_rate_at_which_nothing_is_heard_is_refused(container):
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(1000), 1, format=container, subtype="PCM_16")
+    with pytest.raises(ValueError, match=r"^audio: found 1 samples a second, expected 4000 or more"):
+        decode(file.getvalue(), 24000)
+
+
 def test_a_truncated_flac_is_refused(tmp_path, speech):
     data = encode(tmp_path / "a.flac", Delivery(format="flac"), [speech(48000, 1.0)])
     with pytest.raises(ValueError, match=r"^audio: "):

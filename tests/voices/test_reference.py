@@ -95,6 +95,12 @@ def test_silence_is_all_faults_and_no_crash() -> None:
     assert found.seconds == 0
 
 
+def test_a_recording_at_1_hz_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(100), 1)
+    with pytest.raises(ValueError, match="found 1 samples a second, expected 4000 or more"):
+        read_reference(str(tmp_path / "a.wav"))
+
+
 def test_a_file_is_read_again_once_it_changes(tmp_path: Path, spoken: np.ndarray, other: np.ndarray) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, spoken, RATE)
