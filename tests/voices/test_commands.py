@@ -80,6 +80,14 @@ def test_a_file_that_a_voice_cannot_be_appended_to_stays_as_it_is(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.f2.wav", "v.yaml"]
 
 
+def test_no_clip_is_left_of_a_voice_that_cannot_be_entered(tmp_path: Path) -> None:
+    (tmp_path / ".v.yaml.new").mkdir()
+    told = dub("voices", "add", str(tmp_path / "v.yaml"), "anna", "--clip", str(clip(tmp_path / "a.f2.wav")), code=2)
+    assert "v.yaml: found" in told
+    assert "expected a folder to write to" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".v.yaml.new", "a.f2.wav"]
+
+
 def test_what_cannot_be_written_as_utf8_is_told(tmp_path: Path) -> None:
     about = [
         "--subject",
