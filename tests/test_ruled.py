@@ -157,5 +157,8 @@ def test_the_commands_show_what_is_met_and_sign_what_is_overridden(tmp_path: Pat
     assert "en.relative-in-distress" in ruled("check", str(script), "--language", "tlh", code=3)
     assert "there are none of tlh" in ruled("check", str(tmp_path / "b.srt"), "--language", "tlh")
     assert "found no file" in ruled("check", str(tmp_path / "none.srt"), "--language", "en", code=2)
+    (tmp_path / "evil.yaml").write_text("[no pack]")
+    for language in ("x" * 300, "\0", str(tmp_path / "evil"), f"../{'../' * 9}{tmp_path}/evil"):
+        assert "there are none of" in ruled("check", str(tmp_path / "b.srt"), "--language", language)
     (tmp_path / "c.srt").write_bytes(b"\x00\x01")
     ruled("check", str(tmp_path / "c.srt"), "--language", "en", code=2)

@@ -201,8 +201,10 @@ def pack(language: str) -> Pack | None:
 
 @functools.cache
 def _pack(locale: str) -> Pack | None:
+    if locale not in _locales():  # it may be anything, also a path
+        return None
     file = _folder() / f"{locale}.yaml"
-    return read_pack(file.name, file.read_bytes()) if file.is_file() else None
+    return read_pack(file.name, file.read_bytes())
 
 
 @functools.cache
