@@ -228,7 +228,7 @@ class _Work:
         keys = self.chunks.filter(pc.equal(self.chunks["track"], name))["key"].to_pylist() if self.reasons else []
         missing = {key: self.reasons[key] for key in keys if key in self.reasons}
         manifest = track.manifest or {}
-        if manifest.get("plan") == track.digest and _missed(manifest) == missing:
+        if manifest.get("plan") == track.digest and _lacking(manifest) == missing:
             track.state = "delivered"
             self.progress.tracks_done += 1
             return
@@ -390,7 +390,7 @@ def _missed(store: Store, started: dict[str, Any], tracks: Sequence[Track]) -> d
     return found
 
 
-def _missed(manifest: dict[str, Any]) -> dict[str, str] | None:
+def _lacking(manifest: dict[str, Any]) -> dict[str, str] | None:
     """What a manifest says is missing: keys of takes, with the reasons; None where no run wrote what it says."""
     try:
         return {lost["key"]: lost["reason"] for lost in manifest["missing"]}

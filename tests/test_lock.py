@@ -114,7 +114,7 @@ def test_a_reused_process_id_holds_nothing(store: Store) -> None:
 @pytest.mark.parametrize("data", [b'{"owner": ', b"[1]", b"5", b"{}", b'{"host": "a", "pid": "1", "owner": "b"}'])
 def test_a_damaged_lock_holds_nothing(store: Store, data: bytes) -> None:
     store.write("jobs/test/lock.json", data)
-    assert lock.holder(store, "test") is None
+    assert lock.read_lock(store, "test") is None
     with Lock(store, "test"):
         pass
 
