@@ -19,7 +19,7 @@ KEYS = {"number", "previous", "when", "who", "job", "what", "why", "about"}
 
 
 class Trail:
-    """One object an entry, written once and never again: `jobs/<job>/audit/<number>-<hash>.json`.
+    """One object an entry, never altered: `jobs/<job>/audit/<number>-<hash>.json`.
 
     An entry holds the SHA-256 of the one before it, so that none can be altered, taken out or put in without a trace.
     What was cut off at the end shows against a `head` that was kept elsewhere.
@@ -35,8 +35,9 @@ class Trail:
             if _number(self._names()[-1]) <= _number(name):
                 break
             # Others went on meanwhile, and what they wrote does not follow this: it belongs to the end.
-            self.store.delete(name)
+            late = name
             name, written = self._append(what, why, about)
+            self.store.delete(late)  # only now: a crash leaves it twice, and never not at all
         return written
 
     def _append(self, what: str, why: str, about: dict[str, Any]) -> tuple[str, str]:

@@ -1,12 +1,11 @@
 """One run of a job: what is missing is spoken, what is complete is assembled, what failed is listed."""
 
 import itertools
-import json
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import cloning, flow, kept, lists
+from pipeline import cloning, flow, kept, lists, record
 from pipeline.assemble import file_format
-from pipeline.audit import ENDED, STARTED, Trail
+from pipeline.audit import Trail
 from pipeline.catalogue import read_catalogue
 from pipeline.config import Job
 from pipeline.lock import Lock
 from pipeline.parse import ConfigError
+from pipeline.record import Summary
 from pipeline.speak import Outcome, take_name
-from pipeline.store import Store, pretty
+from pipeline.store import Store
 from pipeline.survey import CHUNK, Track, survey
 
 WAVE = 16  # batches for each replica in a wave of tracks
@@ -50,23 +50,6 @@ class Progress:
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self.started
-
-
-@dataclass(slots=True, kw_only=True)
-class Summary:
-    """What a run leaves behind. `failed` rows name stage, title, language, file, line, found, expected."""
-
-    job: str
-    tracks: list[dict[str, Any]]
-    failed: list[dict[str, Any]]
-    spoken: int = 0
-    audio_seconds: float = 0.0
-    wall_seconds: float = 0.0
-    idle: bool = False  # nothing was left to do, nothing was written
-
-    @property
-    def exit_code(self) -> int:
-        return 3 if self.failed else 0
 
 
 Watch = Callable[[Progress], None]
@@ -98,18 +81,15 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
             kept.keep_plan(job, store, rows, earlier)
         if not work.todo:
             summary = work.summary()
-            new = _write_if_new(store, job, summary)
-            missed = _missed(store, cut_off, tracks)
+            new = record.write_if_new(store, summary)
+            missed = record.missed(store, cut_off, tracks)
             summary.idle = not new and not missed and not withdrew
             if not summary.idle:
-                _record(store, job, work, summary, missed)
+                record.enter_end(store, job, missed, summary)
             return summary
         with Lock(store, job.name) as lock:
             store.sweep()
-            about: dict[str, Any] = {"tracks": {name: track.digest for name, track in work.todo.items()}}
-            if missed := _missed(store, cut_off, tracks):
-                about["delivered"] = missed
-            Trail(store, job.name).add(STARTED, **_checks(job), **about)
+            record.enter_start(store, job, work.todo, record.missed(store, cut_off, tracks))
             _alone(store, job, work, lock)
             kept.keep_plan(job, store, rows, earlier)
             work.find_missing(rows)
@@ -117,8 +97,8 @@ def run(job: Job, *, address: str | None = None, watch: Watch = lambda progress:
                 work.do({name: titles[name] for name in {track.title for track in work.todo.values()}}, lock)
         summary = work.summary()
         _remember(job)
-        _write_if_new(store, job, summary)
-        _record(store, job, work, summary, {})
+        record.write_if_new(store, summary)
+        record.enter_end(store, job, {name: work.todo[name].digest for name in work.figures}, summary)
         return summary
 
 
@@ -331,23 +311,6 @@ def _remember(job: Job) -> None:
     lists.remember(job)
 
 
-def _write_if_new(store: Store, job: Job, summary: Summary) -> bool:
-    """Write the summary and the list of failures, unless they say what the store's do. Whether it wrote."""
-    folder = f"jobs/{job.name}"
-    failed = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in summary.failed)
-    old = store.read_json(f"{folder}/summary.json")
-    try:
-        same = store.read(f"{folder}/failed.jsonl") == failed
-    except FileNotFoundError:
-        same = False
-    if same and not summary.spoken and _told(old) == _states(summary.tracks):
-        return False
-    store.write(f"{folder}/failed.jsonl", failed)
-    facts = {k: v for k, v in asdict(summary).items() if k not in ("failed", "idle")}
-    store.write(f"{folder}/summary.json", pretty({**facts, "failures": len(summary.failed)}))
-    return True
-
-
 def _alone(store: Store, job: Job, work: _Work, lock: Lock) -> None:
     """Raises ConfigError where another job is making one of these tracks: audio of one could meet the other's manifest.
 
@@ -363,48 +326,9 @@ def _alone(store: Store, job: Job, work: _Work, lock: Lock) -> None:
             )
 
 
-def _checks(job: Job) -> dict[str, str]:
-    """Which safeguards are on; what is switched off stands in the audit trail."""
-    names = ("watermark", "consent", "blocklist", "rules", "disclosure")
-    return {name: "off" if getattr(job, name) is None else "on" for name in names}
-
-
-def _record(store: Store, job: Job, work: _Work, summary: Summary, missed: dict[str, str]) -> None:
-    """What was delivered, by the digests of the plans as manifests name them, and what was not, with the reasons.
-
-    `missed` was delivered by a run that could not enter it.
-    """
-    lost = [{key: row.get(key) for key in ("stage", "title", "language", "line", "found")} for row in summary.failed]
-    done = missed | {name: work.todo[name].digest for name in work.figures}
-    Trail(store, job.name).add(ENDED, **_checks(job), delivered=done, refused=lost)
-
-
-def _missed(store: Store, started: dict[str, Any], tracks: Sequence[Track]) -> dict[str, str]:
-    """What a run delivered that was cut off before it could enter it: tracks of which the manifest names its plan."""
-    planned, held = started.get("tracks"), {track.name: track.manifest for track in tracks}
-    found = {}
-    for name, digest in planned.items() if isinstance(planned, dict) else ():
-        manifest = held.get(name) or store.read_json(f"{name}/manifest.json")  # it may be in no catalogue any more
-        if isinstance(manifest, dict) and manifest.get("plan") == digest:
-            found[name] = digest
-    return found
-
-
 def _lacking(manifest: dict[str, Any]) -> dict[str, str] | None:
     """What a manifest says is missing: keys of takes, with the reasons; None where no run wrote what it says."""
     try:
         return {lost["key"]: lost["reason"] for lost in manifest["missing"]}
     except (KeyError, TypeError):
         return None
-
-
-def _told(summary: Any) -> list[tuple[str, str, str]] | None:
-    """The states of the tracks in a summary of the store; None for what is none."""
-    try:
-        return _states(summary["tracks"])
-    except (KeyError, TypeError):
-        return None
-
-
-def _states(tracks: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    return [(track["title"], track["language"], track["state"]) for track in tracks]

@@ -12,7 +12,8 @@ from pipeline.audit import Trail
 from pipeline.config import Job, load_job
 from pipeline.lock import Lock
 from pipeline.parse import ConfigError
-from pipeline.run import Summary, run
+from pipeline.record import Summary
+from pipeline.run import run
 from pipeline.store import Store
 
 pytestmark = pytest.mark.usefixtures("ray_session")

@@ -20,7 +20,8 @@ from pipeline.catalogue import read_catalogue
 from pipeline.config import load_job
 from pipeline.parse import ConfigError
 from pipeline.plan import plan
-from pipeline.run import Summary, run
+from pipeline.record import Summary
+from pipeline.run import run
 from pipeline.store import StoreError
 
 DUB = str(Path(sys.executable).with_name("dub"))

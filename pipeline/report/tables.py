@@ -13,7 +13,7 @@ from rich.text import Text
 from pipeline.report.progress import clock
 
 if TYPE_CHECKING:
-    from pipeline.run import Summary
+    from pipeline.record import Summary
     from pipeline.survey import Track
 
 ROWS = 60  # a table for eyes; --json has all
