@@ -116,16 +116,22 @@ class Detector:
             raise ValueError(f"found a {type(other[0]).__name__} for a key, expected Key: Key.parse(text) makes one")
         self._rate, self._search = rate, search
         self._tracks = [_Track() for _ in self._keys]
-        self._waiting = Queue(np.zeros((0, 2), np.float32))  # the mean of all channels, half the difference of two
+        self._waiting = Queue(np.zeros((0, 1), np.float32))  # the mean of all channels, half the difference of two
         self._start = self._fresh = 0  # first sample that waits, and how many no window has held yet
 
     def add(self, samples: np.ndarray) -> None:
-        """Floats (n,) or (n, channels). Raises ValueError."""
+        """Floats (n,) or (n, channels). Raises ValueError, for stereo among other blocks too."""
         check_samples(samples)
-        heard = np.zeros((len(samples), 2), np.float32)
+        stereo = samples.ndim == 2 and samples.shape[1] == 2
+        heard = np.zeros((len(samples), 1 + stereo), np.float32)
         heard[:, 0] = samples if samples.ndim == 1 else samples.mean(axis=1)
-        if samples.ndim == 2 and samples.shape[1] == 2:
+        if stereo:
             heard[:, 1] = (samples[:, 0] - samples[:, 1]) / 2
+        if not len(self._waiting):
+            self._waiting = Queue(heard[:0])
+        if self._waiting.first(0).shape != heard[:0].shape:
+            found, expected = ("stereo", "no stereo") if stereo else ("no stereo", "stereo")
+            raise ValueError(f"found {found}, expected {expected} as in the block before")
         self._waiting.append(heard)
         self._fresh += len(heard)
         window, stride = WINDOW * self._rate, STRIDE * self._rate
@@ -147,9 +153,9 @@ class Detector:
         return sorted(found, key=lambda finding: finding.p)
 
     def _look(self, samples: np.ndarray) -> None:
-        """Compares one window (n, 2) with every key, its mean and, where it has one, its difference."""
-        mean, difference = samples.T
-        sides = [mean, difference] if difference @ difference > SIDE * (mean @ mean) else [mean]
+        """Compares one window (n, 1 or 2) with every key, its mean and, where it has one, its difference."""
+        mean, *difference = samples.T
+        sides = [mean, *(side for side in difference if side @ side > SIDE * (mean @ mean))]
         pieces = [Piece(resample(np.ascontiguousarray(side), self._rate, RATE)) for side in sides]
         start = self._start / self._rate
         for key, track in zip(self._keys, self._tracks, strict=True):

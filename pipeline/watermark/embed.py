@@ -123,11 +123,10 @@ class Embedder:
             if n:
                 moved = spectrum(waveform(out))[:, LOW:HIGH]
                 turned = moved / np.maximum(np.abs(moved), 1e-9)
-            angle = _angle(turned * np.conj(unit))
+            turn = turned * np.conj(unit)
             if n < PASSES:
-                angle += np.clip(_angle(phases * np.conj(turned)), -step, step)
-            np.clip(angle, -reach, reach, out=angle)
-            out[:, LOW:HIGH] = wanted * unit * _turn(angle)
+                turn *= _within(phases * np.conj(turned), step)
+            out[:, LOW:HIGH] = wanted * unit * _within(turn, reach)
         change = out[:, LOW:HIGH] - band
         out[:] = 0
         rooms = np.linspace(*ROOMS, BINS, dtype=np.float32) * np.float32(self._strength)
@@ -150,14 +149,11 @@ def _runs(loud: np.ndarray) -> list[list[int]]:
     return np.flatnonzero(np.diff(near, prepend=False, append=False)).reshape(-1, 2).tolist()
 
 
-def _angle(z: np.ndarray) -> np.ndarray:
-    return np.arctan2(z.imag, z.real)
-
-
-def _turn(angle: np.ndarray) -> np.ndarray:
-    z = np.empty(angle.shape, np.complex64)
-    z.real, z.imag = np.cos(angle), np.sin(angle)
-    return z
+def _within(turn: np.ndarray, limit: np.float32) -> np.ndarray:
+    """Turns of the plane, as numbers of size 1, by at most `limit` radians either way; arc tangents are slow."""
+    most = np.empty_like(turn)
+    most.real, most.imag = np.cos(limit), np.copysign(np.sin(limit), turn.imag)
+    return np.where(turn.real < most.real, most, turn)
 
 
 def _power(samples: np.ndarray) -> np.ndarray:

@@ -239,3 +239,18 @@ def test_other_searches_and_no_keys_are_refused(key):
         Detector(16000, [])
     with pytest.raises(ValueError, match=r"^found a str for a key, expected Key: Key\.parse\(text\) makes one$"):
         Detector(16000, [key, key.text()])
+
+
+@pytest.mark.parametrize(
+    ("before", "block", "wrong"),
+    [
+        ((10,), (10, 2), "found stereo, expected no stereo"),
+        ((10, 2), (10,), "found no stereo, expected stereo"),
+        ((10, 2), (10, 1), "found no stereo, expected stereo"),
+    ],
+)
+def test_a_stream_that_turns_stereo_or_ceases_to_be_is_refused(before, block, wrong, key):
+    detector = Detector(16000, key)
+    detector.add(np.zeros(before))
+    with pytest.raises(ValueError, match=f"^{wrong} as in the block before$"):
+        detector.add(np.zeros(block))
