@@ -115,18 +115,18 @@ class Embedder:
         before = spectrum(speech)
         band = before[:, LOW:HIGH]
         size = np.abs(band)
-        unit = band / np.maximum(size, 1e-9)
-        wanted = size * (1 + sway)
+        unit = band * (1 / np.maximum(size, 1e-9))
+        wanted = band * (1 + sway)
         step, reach, room = (np.float32(self._strength * x) for x in (STEP, REACH, ROOM))
         turned, out = unit, before.copy()
         for n in range(PASSES + 1):
             if n:
                 moved = spectrum(waveform(out))[:, LOW:HIGH]
-                turned = moved / np.maximum(np.abs(moved), 1e-9)
+                turned = moved * (1 / np.maximum(np.abs(moved), 1e-9))
             turn = turned * np.conj(unit)
             if n < PASSES:
                 turn *= _within(phases * np.conj(turned), step)
-            out[:, LOW:HIGH] = wanted * unit * _within(turn, reach)
+            out[:, LOW:HIGH] = wanted * _within(turn, reach)
         change = out[:, LOW:HIGH] - band
         out[:] = 0
         rooms = np.linspace(*ROOMS, BINS, dtype=np.float32) * np.float32(self._strength)

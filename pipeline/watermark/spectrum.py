@@ -1,6 +1,6 @@
 """Lapped transforms at the watermark's own rate: short-time spectra, and the MDCT that references are made in."""
 
-from functools import cache
+from functools import cache, lru_cache
 from math import gcd
 
 import numpy as np
@@ -66,7 +66,10 @@ def resample(samples: np.ndarray, rate: int, target: int) -> np.ndarray:
     bins = fft.rfft(samples, size)
     count = size * target // rate
     kept = bins[: min(size, count) // 2 + 1]
-    # A soft edge, so that nothing rings.
-    top = len(kept)
-    edge = np.clip((top - np.arange(top)) / (0.1 * top), 0, 1).astype(np.float32)
-    return np.asarray(fft.irfft(kept * np.sin(np.pi / 2 * edge) ** 2, count)) * np.float32(count / size)
+    return np.asarray(fft.irfft(kept * _edge(len(kept)), count)) * np.float32(count / size)
+
+
+@lru_cache(8)  # streams come in few sizes, files in any
+def _edge(size: int) -> np.ndarray:
+    """A soft end of so many bins, so that nothing rings."""
+    return np.sin(np.pi / 2 * np.clip((size - np.arange(size)) / (0.1 * size), 0, 1).astype(np.float32)) ** 2
