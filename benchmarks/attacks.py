@@ -162,10 +162,14 @@ def eight_bits(samples: Samples, rate: int) -> Sound:
 
 
 def reverberation(samples: Samples, rate: int) -> Sound:
-    """A made-up room: the direct sound, then noise that decays by 60 dB in RT60 seconds."""
+    """A made-up room: the direct sound, then noise that decays by 60 dB in RT60 seconds, and holds no direct current.
+
+    No room answers to that, and a clip with an offset would be shifted out of range by it.
+    """
     time = np.arange(round(RT60 * rate)) / rate
-    response = chance(samples, RT60).standard_normal(len(time)) * 10 ** (-3 * time / RT60)
-    response[: round(PREDELAY * rate)] = 0
+    decay = np.where(time < PREDELAY, 0, 10 ** (-3 * time / RT60))
+    response = chance(samples, RT60).standard_normal(len(time)) * decay
+    response -= decay * np.sum(response) / np.sum(decay)
     response *= 10 ** (-DIRECT_DB / 20) / math.sqrt(np.sum(response**2))
     response[0] = 1
     return fftconvolve(samples, response.astype(np.float32)).astype(np.float32), rate
