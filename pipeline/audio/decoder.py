@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -40,8 +40,9 @@ def blocks(source: Source, stream: int = 0) -> Iterator[tuple[Samples, int]]:
     soon as it is met.
     """
     with _opened(source) as (file, name):
-        sound = _soundfile(file)
-        for samples, rate in _read(sound, name) if sound else _av(file, name, stream):
+        watched = _Watched(file)
+        sound = _soundfile(watched)
+        for samples, rate in _read(sound, watched, name) if sound else _av(file, name, stream):
             if rate < SLOWEST:
                 raise ValueError(f"{name}: found {rate} samples a second, expected {SLOWEST} or more")
             yield samples, rate
@@ -50,7 +51,7 @@ def blocks(source: Source, stream: int = 0) -> Iterator[tuple[Samples, int]]:
 def streams(source: Source) -> int:
     """How many audio streams a file has, at least one. ValueError naming the fault for what is no audio."""
     with _opened(source) as (file, name):
-        if _soundfile(file):
+        if _soundfile(_Watched(file)):
             return 1
         with _probed(file, name) as container:
             if not container.streams.audio:
@@ -89,7 +90,29 @@ def _probed(file: BinaryIO, name: str) -> Iterator[av.container.InputContainer]:
         raise ValueError(f"{name}: {fault.strerror}") from fault
 
 
-def _soundfile(file: BinaryIO) -> soundfile.SoundFile | None:
+class _Watched:
+    """A file that keeps what went wrong while it was read: for libsndfile any fault is the end of the sound."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.seek, self.tell, self.read = file.seek, file.tell, file.read
+        self.fault: Exception | None = None
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._file.read(len(buffer))
+        except Exception as fault:
+            self.fault = fault
+            return 0
+        buffer[: len(data)] = data
+        return len(data)
+
+    def check(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+
+def _soundfile(file: _Watched) -> soundfile.SoundFile | None:
     """FLAC and WAV by libsndfile, which is several times faster; None for anything else."""
     start = file.tell()
     magic = file.read(4)
@@ -99,6 +122,7 @@ def _soundfile(file: BinaryIO) -> soundfile.SoundFile | None:
     try:
         sound = soundfile.SoundFile(file)
     except soundfile.LibsndfileError:  # an encoding in WAV that it does not know, or rubbish
+        file.check()
         file.seek(start)
         return None
     if sound.frames == UNKNOWN:
@@ -107,14 +131,16 @@ def _soundfile(file: BinaryIO) -> soundfile.SoundFile | None:
     return sound
 
 
-def _read(sound: soundfile.SoundFile, name: str) -> Iterator[tuple[Samples, int]]:
+def _read(sound: soundfile.SoundFile, file: _Watched, name: str) -> Iterator[tuple[Samples, int]]:
     count = 0
     with sound:
         while not count or count < sound.frames:
             try:
                 samples = sound.read(BLOCK, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as fault:
+                file.check()
                 raise ValueError(f"{name}: {fault.error_string}") from fault
+            file.check()
             count += len(samples)
             yield np.asarray(samples, np.float32), sound.samplerate
             if len(samples) < BLOCK and count != sound.frames:

@@ -295,6 +295,22 @@ def test_a_truncated_flac_is_refused(tmp_path, speech):
         decode(data[: len(data) // 2])
 
 
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5])
+@pytest.mark.parametrize("format", ["flac", "wav", "mp3", "opus"])
+def test_a_source_that_fails_is_not_called_damaged(format, share, tmp_path):
+    class Failing(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() + size > share * len(data):
+                raise OSError("the line is dead")
+            return super().read(size)
+
+    delivery = Delivery(format=format)
+    noise = np.random.default_rng(1).normal(0, 0.1, 60 * delivery.rate).astype(np.float32)
+    data = encode(tmp_path / f"a.{format}", delivery, [noise])
+    with pytest.raises(OSError, match="the line is dead"):
+        decode(Failing(data))
+
+
 def test_a_missing_file_is_missing_not_damaged(tmp_path):
     with pytest.raises(FileNotFoundError):
         decode(tmp_path / "a.wav")
