@@ -96,9 +96,9 @@ def _heard(url: str, file: BinaryIO, stream: int, keys: Sequence[Key], search: s
 
 def _plain(error: Exception, url: str) -> str:
     """What is wrong with a file, without its name."""
-    text = str(error)
-    for name in (url, os.path.abspath(url), "audio"):
-        text = text.removeprefix(f"{name}: ")
+    text = error.reason if isinstance(error, StoreError) else str(error)
+    for name in (url, f"./{url}", os.path.abspath(url), "audio"):
+        text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")
     return text
 
 

@@ -2,10 +2,12 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import posixpath
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from fsspec.exceptions import FSTimeoutError
 T = TypeVar("T")
 TEMPORARY = ".tmp"  # local folders only: object stores need no temporary names
 ATTEMPTS = 3  # over those of the client library
+PIECE = 1 << 16  # bytes of an open file that are asked of the client library at once
 
 
 class StoreError(OSError):
@@ -74,6 +77,35 @@ def read_file(url: str, options: dict[str, Any] | None = None) -> bytes:
     return Store(parent or ".", options).read(name)
 
 
+class _Remote(io.RawIOBase):
+    """A server's file, each of its reads made by `attempt`."""
+
+    def __init__(self, file: Any, attempt: Callable[[Callable[[], bytes]], bytes]):
+        self._file, self._attempt = file, attempt
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._attempt(lambda: self._file.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
 class Store:
     """A folder at a local path or fsspec URL. Names are relative, with forward slashes.
 
@@ -88,6 +120,9 @@ class Store:
         if protocol in ("s3", "s3a"):
             # Another writer's object must be seen at once, so no listing is ever cached.
             settings = {"use_listings_cache": False, "config_kwargs": _s3_config(), **settings}
+        self._http = protocol in ("http", "https")
+        if self._http:
+            settings = {"client_kwargs": {"timeout": _http_timeout()}, **settings}
         try:
             self.fs, root = url_to_fs(url, **settings)
         except Exception as error:  # some file systems connect at once
@@ -115,8 +150,24 @@ class Store:
             return None
 
     def open(self, name: str) -> Any:
-        """A seekable binary file object for reading."""
-        return self._try("open", name, lambda: self.fs.open(self.path(name), "rb"))
+        """A seekable binary file object for reading, which raises StoreError like all else."""
+        return self._try("open", name, lambda: self._open(name))
+
+    def _open(self, name: str) -> Any:
+        file = self.fs.open(self.path(name), "rb")
+        if self.local:
+            return file
+        if self._http:
+            try:
+                file.seek(-1, os.SEEK_END)
+                file.read(1)
+                file.seek(0)
+            except ValueError:  # the server sends files from their beginning only
+                file.close()
+                file = tempfile.TemporaryFile()
+                self.fs.get_file(self.path(name), file)
+                file.seek(0)
+        return io.BufferedReader(_Remote(file, lambda read: self._try("read", name, read)), PIECE)
 
     def write(self, name: str, data: bytes, *, sync: bool = False) -> None:
         """Put bytes under a name, atomically. `sync` asks local disks to have them on the platter."""
@@ -201,11 +252,12 @@ class Store:
         for attempt in range(ATTEMPTS):
             try:
                 return call()
-            except FileNotFoundError:
-                if action in ("read", "open"):
+            except Exception as raised:
+                error = _behind(raised)
+                if isinstance(error, FileNotFoundError) and action in ("read", "open"):
                     raise FileNotFoundError(f"{self.show(name)} does not exist") from None
-                raise StoreError(action, self.show(name), "the bucket or folder does not exist") from None
-            except Exception as error:
+                if isinstance(error, FileNotFoundError):
+                    raise StoreError(action, self.show(name), "the bucket or folder does not exist") from None
                 if not _transient(error) or attempt == ATTEMPTS - 1:
                     raise StoreError(action, self.show(name), _reason(error)) from error
                 time.sleep(0.1 * 2**attempt)
@@ -223,8 +275,30 @@ def _s3_config() -> dict[str, Any]:
     }
 
 
+def _http_timeout() -> Any:
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)  # a film takes longer than any total
+
+
+def _behind(error: Exception) -> Exception:
+    """The fault itself: for fsspec, whatever an HTTP server or the way to it does means that a file is not found."""
+    cause = error.__cause__
+    if not isinstance(error, FileNotFoundError) or not isinstance(cause, Exception):
+        return error
+    told = isinstance(cause, TimeoutError) or type(cause).__module__.startswith("aiohttp")
+    return cause if told and _status(cause) not in (404, 410) else error
+
+
+def _status(error: Exception) -> int:
+    """What an HTTP server answered, 0 where it did not."""
+    return int(getattr(error, "status", 0))
+
+
 def _transient(error: Exception) -> bool:
     """Worth another try: the network's faults and the server's, never a refusal."""
+    if status := _status(error):
+        return status == 429 or status >= 500
     if isinstance(error, (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)):
         return False
     if type(error).__name__ == "EndpointConnectionError":  # the client has tried for ten seconds itself
@@ -242,6 +316,8 @@ def _transient(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
+    if status := _status(error):
+        return f"the server answers {status} {getattr(error, 'message', '')}".rstrip()
     text = str(error) or type(error).__name__
     if isinstance(error, PermissionError):
         return f"refused ({text}); check the access key, the secret and the bucket's policy"

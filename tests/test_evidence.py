@@ -8,6 +8,8 @@ import av
 import numpy as np
 import pytest
 import soundfile
+import web
+from proxy import FaultProxy
 from test_cli import dub
 
 from pipeline.evidence import Evidence, examine, look_up
@@ -40,7 +42,7 @@ def test_the_exit_code_tells_whether_all_are_marked(folder: Path) -> None:
     done = dub("detect", *key, marked, f"{folder}/text.mp3", f"{folder}/none.wav", f"{folder}/short.wav")
     assert done.returncode == 3
     assert "text.mp3: Invalid data found" in done.stdout
-    assert "none.wav does not exist" in done.stdout
+    assert "none.wav: does not exist" in done.stdout
     assert "short.wav: found 1,000 samples at 24000 Hz, expected at least 0.25 s" in done.stdout
 
 
@@ -105,6 +107,23 @@ def test_a_new_key_is_private_and_never_overwrites(tmp_path: Path) -> None:
 def test_a_url_is_read(folder: Path) -> None:
     key = Key.parse((folder / "key").read_text())
     assert [found.marked for found in examine(f"file://{folder}/marked.ogg", [key])] == [True]
+
+
+def test_a_web_server_that_sends_whole_files_only_is_heard_to_the_end(folder: Path) -> None:
+    soundfile.write(folder / "long.wav", np.tile(soundfile.read(folder / "marked.ogg")[0], 2), RATE, subtype="PCM_24")
+    key = Key.parse((folder / "key").read_text())
+    with web.serve(folder) as server:
+        [found] = examine(f"http://127.0.0.1:{server.server_port}/long.wav", [key])
+    assert (found.marked, found.seconds, found.error) == (True, 90.0, "")
+
+
+def test_a_web_server_that_goes_away_is_an_error_of_its_file(folder: Path) -> None:
+    """And not the damage of the file."""
+    key = Key.parse((folder / "key").read_text())
+    with web.serve(folder) as server, FaultProxy("127.0.0.1", server.server_port, reset=1) as proxy:
+        [gone] = examine(f"{proxy.endpoint}/plain.flac", [key])
+    assert gone.error
+    assert not {"damaged", "exist"} & set(gone.error.split())
 
 
 def test_every_language_of_a_film_is_heard(folder: Path) -> None:

@@ -1,6 +1,7 @@
-"""The only door to files: local folders and a real S3 server."""
+"""The only door to files: local folders, a real S3 server and a web server."""
 
 import pickle
+import random
 import subprocess
 import sys
 import threading
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import web
+from proxy import FaultProxy
 
 from pipeline.store import Store, StoreError, canonical, digest, pretty, read_file
 
@@ -135,6 +138,54 @@ def test_a_missing_bucket_is_named(s3_server: Any) -> None:
     with pytest.raises(FileNotFoundError):
         store.read("file")
     assert store.sizes() == {}
+
+
+@pytest.mark.parametrize("kind", ["ranges", "whole"])
+@pytest.mark.parametrize("size", [0, 1, 12_000_000])
+def test_a_file_of_a_web_server_is_sought_and_read(tmp_path: Path, kind: str, size: int) -> None:
+    """By servers that send ranges, and by those that only send whole files."""
+    data = random.Random(size).randbytes(size)
+    (tmp_path / kind).mkdir()
+    (tmp_path / kind / "film.mkv").write_bytes(data)
+    with web.serve(tmp_path) as server, Store(f"http://127.0.0.1:{server.server_port}/{kind}").open("film.mkv") as file:
+        assert file.seek(size // 2) == size // 2
+        assert file.read(100) == data[size // 2 :][:100]
+        assert file.seek(0) == 0
+        assert file.read() == data
+
+
+@pytest.mark.parametrize("kind", ["ranges", "whole"])
+def test_faults_on_the_way_from_a_web_server_are_overcome_or_told(tmp_path: Path, kind: str) -> None:
+    data = random.Random(1).randbytes(12_000_000)
+    (tmp_path / kind).mkdir()
+    (tmp_path / kind / "film.mkv").write_bytes(data)
+    told = []
+    with web.serve(tmp_path) as server:
+        for seed in range(10):
+            with FaultProxy("127.0.0.1", server.server_port, seed, reset=0.1, truncate=0.1, error503=0.1) as proxy:
+                try:
+                    with Store(f"{proxy.endpoint}/{kind}").open("film.mkv") as file:
+                        assert file.read() == data
+                except StoreError as error:
+                    told.append(f"{proxy.endpoint}/{kind}/film.mkv: " in str(error))
+                assert proxy.counts["requests"]
+    assert all(told)
+    assert len(told) <= 5
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(401, "401 Unauthorized"), (403, "403 Forbidden"), (503, "503 Service Unavailable")]
+)
+def test_what_a_web_server_refuses_is_told_and_not_called_missing(tmp_path: Path, status: int, reason: str) -> None:
+    with web.serve(tmp_path) as server:
+        store = Store(f"http://127.0.0.1:{server.server_port}/status")
+        for read in (store.open, store.read):
+            with pytest.raises(StoreError, match=rf"/status/{status}: the server answers {reason}$"):
+                read(str(status))
+        with pytest.raises(FileNotFoundError, match="/status/404 does not exist"):
+            store.open("404")
+    with pytest.raises(StoreError, match=r"film\.mkv: Cannot connect to host 127\.0\.0\.1"):
+        store.open("film.mkv")
 
 
 def test_a_local_refusal_is_told(tmp_path: Path) -> None:
