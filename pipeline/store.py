@@ -292,7 +292,8 @@ def _behind(error: Exception) -> Exception:
 
 def _status(error: Exception) -> int:
     """What an HTTP server answered, 0 where it did not."""
-    return int(getattr(error, "status", 0))
+    status = getattr(error, "status", 0)
+    return status if isinstance(status, int) else 0
 
 
 def _transient(error: Exception) -> bool:
