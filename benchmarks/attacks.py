@@ -1,25 +1,20 @@
 """What may happen to a dubbed track after delivery: codecs, filters, effects, noise, cuts, other speeds and voices.
 
 Every attack takes (n,) mono float32 at a rate in Hz and returns such samples with their rate, which may be another.
-The same samples always meet the same chance, other samples another. Codecs encode into bytes and decode all of them
-again, so that what they put before the first sample stays there.
+The same samples always meet the same chance, other samples another.
 """
 
-import io
 import math
 import zlib
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
-from typing import Any
 
 import av
 import numpy as np
 import python_stretch
-import soundfile
 import soxr
-from av.audio.resampler import AudioResampler
-from av.audio.stream import AudioStream
+from codec_attacks import Sound, framed, libsndfile, lossy
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import fft
@@ -30,15 +25,8 @@ from pipeline.audio.blocks import Samples
 from pipeline.audio.clip import BLOCK, SEED, resample, stretch
 from pipeline.audio.loudness import Meter
 
-Sound = tuple[Samples, int]
 Attack = Callable[[Samples, int], Sound]
 
-# Muxer, encoder, sample format, and the rates in Hz that the encoder takes.
-LOSSY = {
-    "mp3": ("mp3", "libmp3lame", "fltp", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
-    "aac": ("adts", "aac", "fltp", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
-    "opus": ("ogg", "libopus", "flt", (8000, 12000, 16000, 24000, 48000)),
-}
 BANDS = ((125, 6), (250, -6), (500, 6), (1000, -6), (2000, 6), (4000, -6), (7000, 6))  # Hz, dB of the equaliser
 EQ_Q = 1.4  # about an octave wide
 RT60, PREDELAY, DIRECT_DB = 0.4, 0.002, 3.0  # seconds, seconds, the direct sound's energy over the room's
@@ -62,53 +50,6 @@ def chance(samples: Samples, *salt: float) -> np.random.Generator:
     """Random numbers that depend on the samples and on ``salt``, and on nothing else."""
     found = np.ascontiguousarray(samples, np.float32)
     return np.random.default_rng([len(found), zlib.crc32(found.tobytes()), zlib.crc32(repr(salt).encode())])
-
-
-def lossy(samples: Samples, rate: int, codec: str, kbit: int, at: int | None = None) -> Sound:
-    """Through MP3 (LAME), AAC-LC (FFmpeg) or Opus (libopus) at ``kbit`` kbit/s, resampled to ``at`` Hz before."""
-    muxer, encoder, sample_format, rates = LOSSY[codec]
-    coded = next((allowed for allowed in rates if allowed >= (at or rate)), rates[-1])
-    sound = np.clip(resample(samples, rate, coded), -1, 1)
-    file = io.BytesIO()
-    with av.open(file, "w", format=muxer) as container:
-        stream = container.add_stream(encoder, rate=coded)
-        assert isinstance(stream, AudioStream)
-        context = stream.codec_context
-        context.layout, context.format, context.thread_count = "mono", sample_format, 1
-        context.bit_rate = kbit * 1000
-        context.options = {"vbr": "constrained"} if codec == "opus" else {}  # else 64k takes 84 for speech
-        context.open()
-        for start in range(0, len(sound), context.frame_size):
-            frame = _frame(sound[start : start + context.frame_size], coded, sample_format, start)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    file.seek(0)
-    return _decoded(file)
-
-
-def _frame(samples: Samples, rate: int, sample_format: str, start: int) -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), sample_format, "mono")
-    frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), start
-    return frame
-
-
-def _decoded(file: io.BytesIO) -> Sound:
-    with av.open(file, "r") as container:
-        stream = container.streams.audio[0]
-        stream.codec_context.options = {"flags2": "+skip_manual"}  # else the priming would be cut off again
-        stream.codec_context.thread_count = 1
-        resampler = AudioResampler(format="flt", layout="mono", rate=stream.rate)
-        parts = [out.to_ndarray().ravel() for frame in container.decode(stream) for out in resampler.resample(frame)]
-        return np.concatenate(parts), stream.rate
-
-
-def libsndfile(samples: Samples, rate: int, format: str, subtype: str, at: int | None = None, **settings: Any) -> Sound:
-    """Through a codec of libsndfile, resampled to ``at`` Hz before."""
-    file = io.BytesIO()
-    sound = np.clip(resample(samples, rate, at or rate), -1, 1)
-    soundfile.write(file, sound, at or rate, format=format, subtype=subtype, **settings)
-    file.seek(0)
-    return soundfile.read(file, dtype="float32")
 
 
 def resampled(samples: Samples, rate: int, to: int) -> Sound:
@@ -274,7 +215,7 @@ def atempo(samples: Samples, rate: int, factor: float) -> Sound:
     graph = av.filter.Graph()
     source = graph.add_abuffer(sample_rate=rate, format="flt", layout="mono", time_base=Fraction(1, rate))
     graph.link_nodes(source, graph.add("atempo", str(factor)), graph.add("abuffersink")).configure()
-    graph.push(_frame(samples, rate, "flt", 0))
+    graph.push(framed(samples, rate, "flt", 0))
     graph.push(None)
     parts = []
     while True:

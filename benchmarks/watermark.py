@@ -24,6 +24,7 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_N
 
 import attacks
 import numpy as np
+from codec_attacks import lossy
 from watermark_clips import KEY, OTHER, RATES, SECONDS, Clip, below, clips, mapped, percent, table, wrong
 
 from pipeline.audio.blocks import Samples
@@ -264,7 +265,7 @@ def _pieces(speech: Path, count: int) -> list[Piece]:
     """Of every clip its VARIANTS."""
     found = []
     for clip in clips(speech, count):
-        coded = attacks.lossy(clip.samples, clip.rate, codec="mp3", kbit=32)
+        coded = lossy(clip.samples, clip.rate, codec="mp3", kbit=32)
         for samples, rate in ((clip.samples, clip.rate), (clip.marked(), clip.rate), coded):
             found.append(Piece(resample(samples[: SECONDS * rate], rate, RATE)))
     return found
