@@ -32,6 +32,7 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
         except KeyboardInterrupt:
             hint = "; what is finished is kept, run the same command to go on" if command.__name__ == "run" else ""
             print(f"dub: stopped{hint}", file=sys.stderr)
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of transfers that were cut off, at exit
             code = 130
         raise typer.Exit(code)
 

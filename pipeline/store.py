@@ -150,7 +150,7 @@ class Store:
             return None
 
     def open(self, name: str) -> Any:
-        """A seekable binary file object for reading, which raises StoreError like all else."""
+        """A seekable binary file object for reading; what goes wrong with a server meanwhile is a StoreError too."""
         return self._try("open", name, lambda: self._open(name))
 
     def _open(self, name: str) -> Any:

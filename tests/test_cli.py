@@ -145,7 +145,7 @@ def test_wrong_options_are_named() -> None:
         assert dub(*arguments).returncode == 2
 
 
-def _hears() -> None:
+def hears() -> None:
     """A shell that starts tests in the background lets them, and what they start, ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -153,7 +153,7 @@ def _hears() -> None:
 def test_an_interrupted_run_says_so_and_goes_on(make_job: MakeJob, tmp_path: Path) -> None:
     titles = {f"t{n}": {"en.srt": srt(*(f"Title {n}, line {k}." for k in range(40)))} for n in range(4)}
     job = make_job(titles)
-    process = subprocess.Popen([DUB, "run", str(job)], stderr=subprocess.PIPE, text=True, preexec_fn=_hears)
+    process = subprocess.Popen([DUB, "run", str(job)], stderr=subprocess.PIPE, text=True, preexec_fn=hears)
     while not list((tmp_path / "out").glob("takes/*/*.flac")):
         assert process.poll() is None
         time.sleep(0.05)
@@ -195,7 +195,7 @@ def test_an_interrupted_plan_says_so_in_one_line(make_job: MakeJob, tmp_path: Pa
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_hears,
+        preexec_fn=hears,
     )
     assert process.stderr
     assert "plan:" in process.stderr.readline()  # the first track is planned, by one of several processes

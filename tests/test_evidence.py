@@ -1,6 +1,8 @@
 """What `dub detect` says of files, for people and machines."""
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import soundfile
 import web
 from proxy import FaultProxy
-from test_cli import dub
+from test_cli import DUB, dub, hears
 
 from pipeline.evidence import Evidence, examine, look_up
 from pipeline.store import Store
@@ -124,6 +126,18 @@ def test_a_web_server_that_goes_away_is_an_error_of_its_file(folder: Path) -> No
         [gone] = examine(f"{proxy.endpoint}/plain.flac", [key])
     assert gone.error
     assert not {"damaged", "exist"} & set(gone.error.split())
+
+
+def test_ctrl_c_while_a_file_is_copied_says_no_more_than_that(folder: Path) -> None:
+    web.SLOW.clear()
+    with web.serve(folder) as server:
+        url = f"http://127.0.0.1:{server.server_port}/slow"
+        command = [DUB, "detect", "--keys", f"{folder}/key", url]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=hears)
+        assert web.SLOW.wait(60)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "dub: stopped\n")
 
 
 def test_every_language_of_a_film_is_heard(folder: Path) -> None:
